@@ -1,0 +1,62 @@
+"""`sslrun`: imports nothing heavier than argparse until there is something to train."""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from ..errors import SSLError
+
+VERBS = {  # word -> function in this package, one line of help
+    "list": ("listing:list_", "what is installed: methods, encoders, data sets, ..."),
+    "show": ("listing:show", "one method or component: every option with its default"),
+    "evaluate": ("use:evaluate", "score the encoder of a run, on its own or other data"),
+    "embed": ("use:embed", "write the features of a data set to a file"),
+    "doctor": ("doctor:doctor", "what is installed, what is broken, and why"),
+}
+USAGE = """sslrun --plugin NAME --method NAME [data=NAME_OR_PATH] [key=value ...]
+       sslrun --resume RUN
+       sslrun list [PLUGIN]
+       sslrun show PLUGIN/NAME
+       sslrun evaluate RUN [data=...]
+       sslrun embed RUN --data NAME_OR_PATH --out FILE
+       sslrun doctor [PLUGIN]"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0 done, 2 the user's mistake, 1 a failure of ours, 130 interrupted."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    traceback = "--traceback" in words
+    words = [word for word in words if word != "--traceback"]
+    try:
+        return _command(words)(words)
+    except SSLError as error:
+        if traceback:
+            raise
+        print(f"sslrun: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sslrun: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # sslrun list | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if traceback:
+            raise
+        print(f"sslrun: this is a failure of ours: {type(error).__name__}: {error}\n"
+              f"  Try: the same command with --traceback, and report what it prints", file=sys.stderr)
+        return 1
+
+
+def _command(words: list[str]) -> Callable[[list[str]], int]:
+    place = VERBS[words.pop(0)][0] if words and words[0] in VERBS else "run:run"
+    module, _, function = place.partition(":")
+    return getattr(import_module(f".{module}", __name__), function)
+
+
+def parser(verb: str) -> argparse.ArgumentParser:
+    """A parser whose mistakes read like all others."""
+    return argparse.ArgumentParser(f"sslrun {verb}", description=VERBS[verb][1], allow_abbrev=False)

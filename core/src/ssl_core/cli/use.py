@@ -1,0 +1,77 @@
+"""`sslrun evaluate` and `sslrun embed`: what a finished run is good for."""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from . import parser
+
+
+def evaluate(words: list[str]) -> int:
+    """Score the encoder of a run."""
+    options = parser("evaluate")
+    options.add_argument("run", help="a run directory")
+    options.add_argument("data", nargs="?", metavar="data=NAME_OR_PATH", help="other data than the run's own")
+    options.add_argument("--probe", help="which probes, separated by commas (default: those of the run)")
+    options.add_argument("--device", default="cpu", help="cpu or cuda")
+    options.add_argument("--json", action="store_true", help="print the scores as the last line, as one JSON object")
+    args = options.parse_args(words)
+    if args.data is not None and not args.data.startswith("data="):
+        raise ConfigError(f"expected data=NAME_OR_PATH, got {args.data!r}")
+    from ..pretraining import dumps
+    from ..run import Run
+    from .table import scores
+    result = Run.load(args.run).evaluate(args.data and args.data.removeprefix("data="), args.probe, args.device)
+    rows = {"raw features": result["raw"], "untrained encoder": result["untrained"], Path(args.run).name: result["scores"]}
+    shown = scores(rows) if result["scores"] else "no labels or no probes: nothing to score"
+    print(f"{shown}\nrankme: {result['rankme']:.1f} of {result['width']}", file=sys.stderr if args.json else sys.stdout)
+    if args.json:
+        print(dumps(result))
+    return 0
+
+
+def embed(words: list[str]) -> int:
+    """Write the features of a data set."""
+    options = parser("embed")
+    options.add_argument("run", help="a run directory")
+    options.add_argument("--data", help="a data set or a path (default: the run's own)")
+    options.add_argument("--out", required=True, help="FILE.npz or FILE.parquet")
+    options.add_argument("--device", default="cpu", help="cpu or cuda")
+    options.add_argument("--json", action="store_true", help="print what was written as the last line, as JSON")
+    args = options.parse_args(words)
+    out = Path(args.out)
+    if out.suffix not in WRITERS:
+        raise ConfigError(f"--out should end in {' or '.join(WRITERS)}, got {args.out!r}")
+    from ..evaluation import embed as embed_items
+    from ..pretraining import dumps
+    from ..run import Run, atomically
+    run = Run.load(args.run)
+    data = run.data(args.data)
+    features = embed_items(run.encoder.to(args.device), data.train if data.items is None else data.items, args.device)
+    names = list(data.names) if data.names is not None else [str(i) for i in range(len(features))]
+    atomically(out, lambda beside: WRITERS[out.suffix](beside, features.cpu().numpy(), names, data.labels))
+    print(f"{len(features)} items x {features.shape[1]} features in {out}", file=sys.stderr if args.json else sys.stdout)
+    if args.json:
+        print(dumps({"out": str(out), "items": len(features), "width": features.shape[1], "skipped": data.skipped}))
+    return 0
+
+
+def _npz(path: Path, features: Any, names: list[str], labels: Any) -> None:
+    import numpy as np
+    with path.open("wb") as file:
+        np.savez(file, embeddings=features, names=np.array(names), **({} if labels is None else {"labels": labels.numpy()}))
+
+
+def _parquet(path: Path, features: Any, names: list[str], labels: Any) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ModuleNotFoundError as error:
+        raise ConfigError("writing Parquet needs pyarrow.\n  Try: pip install pyarrow, or --out FILE.npz") from error
+    columns = {"name": names} | {f"z{i}": features[:, i] for i in range(features.shape[1])}
+    pq.write_table(pa.table(columns if labels is None else columns | {"label": labels.numpy()}), path)
+
+
+WRITERS = {".npz": _npz, ".parquet": _parquet}

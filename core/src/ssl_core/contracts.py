@@ -1,0 +1,124 @@
+"""The few types that plugins and the core agree on. A batch is opaque to the core: encoder and augmentation agree on it.
+
+Letters in shapes: B items of a batch, T tokens of all its items together, D width, N rows, K axes.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+
+class Representation(NamedTuple):
+    """What an encoder makes of a batch.
+
+    Args:
+        pooled: (B, D), one row per item, in the order of the batch.
+        tokens: (T, D), one row per token, item after item, no padding; None for encoders without tokens.
+    """
+
+    pooled: Tensor
+    tokens: Tensor | None = None
+
+
+class Layout(NamedTuple):
+    """How a batch falls into tokens: patches, frames, nodes, columns, blocks of voxels.
+
+    Args:
+        owner: (T,) long, the item that each token belongs to, ascending.
+        position: (T, K) in [0, 1], the centre of each token along K axes; the same K for every batch.
+    """
+
+    owner: Tensor
+    position: Tensor
+
+
+class Encoder(Protocol):
+    """Any `nn.Module` with a width. Items keep their order; in eval mode a row does not depend on the other items."""
+
+    width: int
+
+    def __call__(self, batch: Any, /) -> Representation: ...
+
+
+class TokenEncoder(Protocol):
+    """An encoder that can be shown some tokens only, for masked methods."""
+
+    width: int
+    axes: int  # K of its layout
+
+    def layout(self, batch: Any, /) -> Layout: ...
+
+    def __call__(self, batch: Any, /, keep: Tensor | None = None) -> Representation:
+        """`keep`, (T,) bool: the tokens that it may see; `tokens` are then those only."""
+        ...
+
+
+Views = Callable[[Any], tuple[Any, ...]]  # batch -> views; items kept, in order; the batch is left as it was
+Mask = Callable[[Layout], Tensor]  # layout -> (T,) bool, True = hidden; leaves at least one token of each item
+Objective = Callable[..., Tensor]  # (N, D), (N, D), ... -> (); an nn.Module where it has state
+
+
+class Progress(NamedTuple):
+    """Where a training stands. Every schedule is a function of it, so nothing needs to be fast-forwarded on resume.
+
+    Args:
+        step: optimizer steps done.
+        total: optimizer steps planned.
+    """
+
+    step: int = 0
+    total: int = 1
+
+    @property
+    def fraction(self) -> float:
+        """Share of training done, in [0, 1]."""
+        return min(1.0, self.step / max(1, self.total))
+
+
+class Fold(NamedTuple):
+    """Frozen features (N, D) float and their labels (N,): long for classes, float for a quantity."""
+
+    features: Tensor
+    labels: Tensor
+
+
+Probe = Callable[[Fold, Fold, Fold], dict[str, float]]  # train, validation, test -> scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What the runner needs of a data set, whatever the domain.
+
+    Args:
+        train: batches to learn from; iterated once per epoch.
+        size: training items in one epoch (images, nodes, clips, rows).
+        items: batches of every item to embed, in a fixed order. Default: `train`, for data without labels.
+        labels: (N,) aligned with `items`, long for classes, float for a quantity; or None.
+        folds: positions in `items` of "train", "validation" and "test"; needed where there are labels.
+        raw: batch -> (B, F) float, the plain features that a representation should beat; or None.
+        target: training batch -> (B,) labels of its items, for methods that learn from labels; or None.
+        facts: what components may ask for by parameter name: {"in_features": 64}. Plain values only.
+        schema: what reading learned (column types, vocabularies); given back to the reader as `schema` when the
+            encoder is used on other data. Plain values only.
+        names: one name per item of `items`; or None.
+        classes: names of the classes; or None.
+        skipped: (item, reason) for everything that was left out.
+        fingerprint: changes when the data change.
+    """
+
+    train: Iterable[Any]
+    size: int
+    items: Iterable[Any] | None = None
+    labels: Tensor | None = None
+    folds: Mapping[str, Tensor] = field(default_factory=dict)
+    raw: Callable[[Any], Tensor] | None = None
+    target: Callable[[Any], Tensor] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    names: Sequence[str] | None = None
+    classes: Sequence[str] | None = None
+    skipped: Sequence[tuple[str, str]] = ()
+    fingerprint: str = ""

@@ -1,0 +1,86 @@
+"""One protocol for every domain: embed each item once with the frozen encoder, then score by folds."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .batches import move, unnoticed
+from .contracts import Data, Fold
+from .errors import ContractError, DataError
+from .probes.rank import rankme
+
+FOLDS = ("train", "validation", "test")
+
+
+@torch.no_grad()
+def embed(encoder: Any, batches: Iterable[Any], device: torch.device | str = "cpu") -> Tensor:
+    """Frozen features of every item, in order: (N, D) float32 on `device`. The encoder is left in the mode it was in."""
+    training = encoder.training
+    encoder.eval()
+    try:
+        with unnoticed():
+            return torch.cat([encoder(move(batch, device)).pooled.float() for batch in batches])
+    finally:
+        encoder.train(training)
+
+
+def raw(data: Data) -> Tensor | None:
+    """The plain features of every item, (N, F), or None where the domain has none."""
+    if data.raw is None or data.items is None:
+        return None
+    return torch.cat([data.raw(batch).float() for batch in data.items])
+
+
+def folds(features: Tensor, data: Data) -> tuple[Fold, Fold, Fold]:
+    """Features and labels of the three folds; items without a label (-1, NaN) are left out.
+
+    Raises:
+        ContractError: the data set has other labels than items, or no such fold.
+        DataError: a fold is empty or the training fold has one class only.
+    """
+    assert data.labels is not None
+    if len(data.labels) != len(features):
+        raise ContractError(f"the data broke their contract: {len(data.labels)} labels for {len(features)} embedded items")
+    known = data.labels.isfinite() if data.labels.is_floating_point() else data.labels >= 0
+    found = []
+    for name in FOLDS:
+        if name not in data.folds:
+            raise ContractError(f"the data broke their contract: labels but no fold {name!r} (folds: {', '.join(data.folds)})")
+        rows = data.folds[name][known[data.folds[name]]]
+        if not len(rows):
+            raise DataError(f"no labelled item in the fold {name!r}, so there is nothing to score.\n"
+                            f"  Try: probe= (no probes), or another split")
+        found.append(Fold(features[rows.to(features.device)], data.labels[rows].to(features.device)))
+    if not data.labels.is_floating_point() and len(found[0].labels.unique()) < 2:
+        raise DataError("the training fold holds one class only; a probe needs two or more")
+    return found[0], found[1], found[2]
+
+
+def score(features: Tensor, data: Data, probes: Mapping[str, Any]) -> dict[str, float]:
+    """Every score of every probe, flat. Empty without labels or probes."""
+    if data.labels is None or not probes:
+        return {}
+    if not features.isfinite().all():
+        return {}
+    found: dict[str, float] = {}
+    for probe in probes.values():
+        found |= probe(*folds(features, data))
+    return found
+
+
+def evaluate(encoder: Any, data: Data, probes: Mapping[str, Any], device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Scores of an encoder on a data set: {"scores": {...}, "rankme": 31.2, "width": 256}."""
+    features = embed(encoder, data.train if data.items is None else data.items, device)
+    rank = rankme(features) if features.isfinite().all() else 0.0
+    return {"scores": score(features, data, probes), "rankme": rank, "width": features.shape[1]}
+
+
+def baselines(encoder: Any, data: Data, probes: Mapping[str, Any], device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What a trained encoder should beat: its own scores before training, and those of the raw features."""
+    features = raw(data) if data.labels is not None and probes else None
+    untrained = evaluate(encoder, data, probes, device)
+    return {"untrained": untrained["scores"], "untrained_rankme": untrained["rankme"],
+            "raw": {} if features is None else score(features.to(device), data, probes)}

@@ -1,0 +1,58 @@
+"""The interface of a method: one thing to write, `step`."""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..contracts import Progress
+
+
+class Method(nn.Module):
+    """Subclass it, write `step`, and add a `Recipe` that names it. The runner knows nothing else of a method.
+
+    Args:
+        encoder: what is trained; its `width` is known.
+        augmentation: makes views of a batch, or a mask over its tokens.
+        objective: compares aligned rows.
+    """
+
+    #: What its augmentation makes: views of a batch, or a mask over the tokens of one.
+    shown: Literal["views", "mask"] = "views"
+    #: The labels of the items of a training batch, (B,), where the data have them; set by the runner (`Data.target`).
+    target: Callable[[Any], Tensor] | None = None
+    #: Where training stands; set by the runner before each step, here and in every submodule that has one.
+    progress = Progress()
+
+    def __init__(self, encoder: Any, augmentation: Any, objective: Any) -> None:
+        super().__init__()
+        self.encoder, self.augmentation, self.objective = encoder, augmentation, objective
+
+    def step(self, batch: Any) -> dict[str, Tensor]:
+        """Losses by name, each (); "loss" is minimised and all are logged."""
+        raise NotImplementedError
+
+    def after_step(self) -> None:
+        """Called after each step of the optimizer: move a teacher, advance a queue. An objective with state has one too."""
+        if hasattr(self.objective, "after_step"):
+            self.objective.after_step()
+
+    def prepare(self, batches: Iterable[Any]) -> None:
+        """Called once before training, on the device and in eval mode: centres from k-means, statistics, ..."""
+
+    @property
+    def kept(self) -> Any:
+        """The encoder that is scored and saved; override it where the paper keeps the teacher's."""
+        return self.encoder
+
+    @torch.no_grad()
+    def embed(self, batch: Any) -> Tensor:
+        """Features of the kept encoder, (B, D)."""
+        return self.kept(batch).pooled
+
+    def compare(self, *rows: Tensor) -> Tensor:
+        """The objective of rows (N, D), in 32 bits whatever the precision of the run."""
+        with torch.autocast(rows[0].device.type, enabled=False):
+            return self.objective(*(r.float() if r.is_floating_point() and r.itemsize < 4 else r for r in rows))

@@ -1,0 +1,1 @@
+"""The one runner, on Lightning: the only place that imports it."""

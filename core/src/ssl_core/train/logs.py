@@ -1,0 +1,121 @@
+"""What a training says while it runs: metrics.csv, TensorBoard events and one progress bar."""
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from ..errors import RunError
+from .module import Training
+
+START = ("step", "epoch", "seconds", "items_per_second", "lr")
+
+
+class Metrics(pl.Callback):
+    """Every `every` steps, one row of means since the last row. Losses stay on the device in between.
+
+    Args:
+        folder: the run directory.
+        size: training items in one epoch.
+        every: steps between rows.
+        tensorboard: write TensorBoard events too.
+    """
+
+    def __init__(self, folder: Path, size: int, every: int, tensorboard: bool) -> None:
+        self.folder, self.size, self.every, self.tensorboard = folder, size, every, tensorboard
+        self.kept: list[dict[str, Tensor]] = []
+        self.row: dict[str, float] = {}  # the last row written
+        self.names: list[str] = []
+        self.events: Any = None
+
+    def on_train_start(self, trainer: pl.Trainer, training: Training) -> None:
+        self.writes = trainer.is_global_zero
+        if self.writes:
+            self._drop_rows_after(trainer.global_step)
+        if self.writes and self.tensorboard:
+            from tensorboardX import SummaryWriter
+            self.events = SummaryWriter(str(self.folder / "tensorboard"), purge_step=trainer.global_step)
+        self.since, self.steps_since = time.monotonic(), trainer.global_step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, training: Training, *_: Any) -> None:
+        self.kept.append(training.losses)
+        if trainer.global_step % self.every == 0 or not self.row:
+            self._write(trainer, training)
+
+    def on_train_end(self, trainer: pl.Trainer, training: Training) -> None:
+        if self.kept:
+            self._write(trainer, training)
+        if self.events is not None:
+            self.events.close()
+
+    def _write(self, trainer: pl.Trainer, training: Training) -> None:
+        names = list(self.kept[0])
+        losses = torch.stack([torch.stack([step[name].float() for name in names]) for step in self.kept])  # (S, L)
+        bad = (~losses.isfinite()).any(dim=1).nonzero()
+        values, now = losses.mean(dim=0).tolist(), time.monotonic()
+        items = len(self.kept) * self.size / max(1, len(training.batches))
+        self.row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "seconds": round(training.seconds, 3),
+                    "items_per_second": round(items / max(1e-9, now - self.since), 1),
+                    "lr": trainer.optimizers[0].param_groups[0]["lr"], **dict(zip(names, values, strict=True))}
+        first_bad = self.steps_since + int(bad[0]) + 1 if len(bad) else 0
+        self.kept, self.since, self.steps_since = [], now, trainer.global_step
+        if self.writes:
+            self._append()
+        if first_bad:
+            raise RunError(f"the loss became {values[names.index('loss')]} at step {first_bad} (epoch {trainer.current_epoch}, "
+                           f"learning rate {self.row['lr']:.2g}).\n  Try: a lower optimizer.lr, trainer.clip=1.0, "
+                           f"or trainer.precision=32; sslrun doctor says more of the data")
+
+    def _append(self) -> None:
+        path = self.folder / "metrics.csv"
+        self.names = self.names or list(self.row)
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.names, extrasaction="ignore", restval="")
+            if not path.stat().st_size:
+                writer.writeheader()
+            writer.writerow(self.row)
+        if self.events is not None:
+            for name, value in self.row.items():
+                if name not in ("step", "seconds"):
+                    self.events.add_scalar(name, value, int(self.row["step"]))
+
+    def _drop_rows_after(self, step: int) -> None:
+        """A resumed run writes the rows after its checkpoint once more; a row cut short by a kill goes too."""
+        path = self.folder / "metrics.csv"
+        if not path.exists():
+            return
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+        kept = [row for row in rows if len(row) == len(header) and row[0].isdigit() and int(row[0]) <= step]
+        self.names = header
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([header, *kept] if header else [])
+
+
+class Bar(pl.Callback):
+    """One bar for the whole training, on standard error: loss, items per second, time left."""
+
+    def __init__(self, metrics: Metrics, quiet: bool) -> None:
+        self.metrics, self.quiet, self.shown = metrics, quiet, -1
+
+    def on_train_start(self, trainer: pl.Trainer, training: Training) -> None:
+        from tqdm import tqdm
+        self.bar = tqdm(total=training.total, initial=trainer.global_step, unit="step", file=sys.stderr, dynamic_ncols=True,
+                        disable=self.quiet or not trainer.is_global_zero, mininterval=0.2 if sys.stderr.isatty() else 10)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, training: Training, *_: Any) -> None:
+        row = self.metrics.row
+        if row and row["step"] != self.shown:
+            self.shown = int(row["step"])
+            self.bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['items_per_second']:,.0f} items/s", refresh=False)
+        self.bar.update(trainer.global_step - self.bar.n)
+
+    def teardown(self, trainer: pl.Trainer, training: Training, stage: str) -> None:
+        if hasattr(self, "bar"):
+            self.bar.close()

@@ -1,0 +1,244 @@
+"""Data sets of graphs. Each is a function whose parameters are its options: `data=cora data.split=public`."""
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data as Graph
+
+from ssl_core import Data, DataError
+
+from . import readers
+from .graphs import checked
+from .readers import Raw
+
+Split = Literal["random", "public"]
+CACHE = Path(os.environ.get("SSL_DATA", "~/.cache/ssl-core")).expanduser() / "graph"
+
+
+def digits(neighbours: int = 10, seed: int = 0) -> Data:
+    """scikit-learn's digits as a graph: 1,797 real images of 8 x 8, each joined to those that look most alike.
+
+    Args:
+        neighbours: nearest images by Euclidean distance that an image is joined to; the graph is made symmetric.
+        seed: of the random 10/10/80 split.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.neighbors import kneighbors_graph
+    images = load_digits()
+    x = images.data.astype(np.float32) / 16
+    edges = np.stack(kneighbors_graph(x, neighbours).nonzero())
+    return node_level(Raw(x, edges, images.target), "digits", split="random", seed=seed, classes=[str(i) for i in range(10)])
+
+
+def node_level(raw: Raw, where: str, *, split: Split = "random", seed: int = 0, normalize: bool = False,
+               classes: Sequence[str] | None = None, undirected: bool = True) -> Data:
+    """One graph whose items are its nodes; trained on in full at every step.
+
+    Args:
+        raw: features, edges, labels and official folds.
+        where: what to call it in messages.
+        split: `public`, or `random`: 10 % train, 10 % validation, 80 % test, drawn by `seed`.
+        normalize: divide every row of features by its sum (bags of words).
+        undirected: add the other direction of every edge.
+    """
+    x = torch.as_tensor(raw.x).float()
+    graph = checked(x / x.sum(dim=1, keepdim=True).clamp(min=1e-12) if normalize else x, raw.edge_index, where=where,
+                    undirected=undirected)
+    labels = None if raw.y is None else torch.as_tensor(raw.y).flatten()
+    if labels is not None and len(labels) != graph.num_nodes:
+        raise DataError(f"{where}: {len(labels)} labels for {graph.num_nodes} nodes")
+    if labels is not None and not labels.is_floating_point():
+        labels = labels.long()
+    return one_graph(graph, labels, {} if labels is None else folds(labels, raw.folds, split, seed, where), classes)
+
+
+def one_graph(graph: Graph, labels: Tensor | None, found: dict[str, Tensor], classes: Sequence[str] | None = None,
+              **facts: Any) -> Data:
+    """The record of a graph whose items are its nodes."""
+    counted = {} if labels is None or labels.is_floating_point() else {"classes": int(labels.max()) + 1}
+    return Data(train=[graph], size=graph.num_nodes, items=[graph], labels=labels, folds=found, raw=lambda batch: batch.x,
+                facts={"in_features": graph.x.shape[1], **counted, **facts}, classes=classes,
+                fingerprint=fingerprint(graph.x, graph.edge_index))
+
+
+def folds(labels: Tensor, public: Any, split: Split, seed: int, where: str) -> dict[str, Tensor]:
+    """Positions of train, validation and test nodes."""
+    if split == "random":
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+        cut = [max(1, len(labels) // 10), max(2, len(labels) // 5)]
+        return dict(zip(("train", "validation", "test"), order.tensor_split(cut), strict=True))
+    if set(public) != {"train", "validation", "test"}:
+        raise DataError(f"{where} has no public split.\n  Try: data.split=random")
+    return {name: _positions(np.asarray(fold), len(labels), seed) for name, fold in public.items()}
+
+
+def _positions(fold: Any, nodes: int, seed: int) -> Tensor:
+    """A fold as positions. Of several public folds, one per column or row, `seed` chooses."""
+    if fold.ndim == 2:
+        fold = fold.T if fold.shape[0] == nodes else fold
+        fold = fold[seed % len(fold)]
+    is_mask = fold.dtype == bool or len(fold) == nodes and set(np.unique(fold)) <= {0, 1}
+    return torch.as_tensor(fold.nonzero()[0] if is_mask else fold)
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """A short hash of the content."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def locate(root: Path | None, name: str, file: str, download: bool, fetch: Callable[[Path], None] | None) -> Path:
+    """The file called `file` anywhere under `root`; fetched if the user asked for that.
+
+    Raises:
+        DataError: it is not there.
+    """
+    folder = Path(root).expanduser() if root else CACHE
+    for found in sorted(folder.rglob(file)) if folder.is_dir() else ():
+        return found
+    if download and fetch is not None:
+        fetch(folder / name)
+        return locate(folder, name, file, False, None)
+    can = "data.download=true fetches it, or " if fetch else ""
+    raise DataError(f"{name} is not there: no {file} under {folder}.\n  Try: {can}data.root=FOLDER, the folder that holds it")
+
+
+def planetoid(name: str) -> Callable[..., Data]:
+    """A data set of Planetoid: "cora", "citeseer", "pubmed"."""
+    def load(root: Path | None = None, split: Split = "random", download: bool = False, normalize: bool = True,
+             seed: int = 0) -> Data:
+        from .download import planetoid as fetch
+        path = locate(root, name, f"ind.{name}.x", download, lambda folder: fetch(name, folder))
+        return node_level(readers.planetoid(path.parent, name), name, split=split, seed=seed, normalize=normalize)
+    return load
+
+
+def benchmark(name: str, file: str) -> Callable[..., Data]:
+    """A data set of gnn-benchmark or of the heterophilous graphs: one .npz."""
+    def load(root: Path | None = None, split: Split = "random", download: bool = False, normalize: bool = True,
+             seed: int = 0) -> Data:
+        from .download import npz as fetch
+        path = locate(root, name, file, download, (lambda folder: fetch(file, folder)) if file in KNOWN_NPZ else None)
+        return node_level(readers.npz(path), name, split=split, seed=seed, normalize=normalize)
+    return load
+
+
+KNOWN_NPZ = ("amazon_electronics_photo.npz", "amazon_electronics_computers.npz", "ms_academic_cs.npz", "ms_academic_phy.npz")
+cora, citeseer, pubmed = planetoid("cora"), planetoid("citeseer"), planetoid("pubmed")
+photo, computers = benchmark("amazon-photo", KNOWN_NPZ[0]), benchmark("amazon-computers", KNOWN_NPZ[1])
+coauthor_cs, coauthor_physics = benchmark("coauthor-cs", KNOWN_NPZ[2]), benchmark("coauthor-physics", KNOWN_NPZ[3])
+actor, chameleon = benchmark("actor", "actor.npz"), benchmark("chameleon", "chameleon_filtered.npz")
+
+
+def wikics(root: Path | None = None, split: Split = "public", download: bool = False, seed: int = 0) -> Data:
+    """WikiCS, 11,701 articles (arXiv:2007.02901); of its 20 public folds `seed` chooses one."""
+    from .download import wikics as fetch
+    path = locate(root, "wikics", "wikics.json" if download else "data.json", download, fetch)
+    return node_level(readers.wikics(path), "wikics", split=split, seed=seed)
+
+
+def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, seed: int = 0) -> Data:
+    """ACM as a multiplex graph: 4,019 papers, joined by common authors (relation 0) and common subjects (relation 1).
+
+    Args:
+        root: folder with `p_feat.npz`, `pap.npz`, `psp.npz`, `labels.npy` and the official splits.
+        per_class: labelled training papers per class of the official split.
+    """
+    import scipy.sparse as sp
+    folder = locate(root, "acm", "p_feat.npz", False, None).parent
+    x, labels = sp.load_npz(folder / "p_feat.npz").toarray(), torch.from_numpy(np.load(folder / "labels.npy")).long()
+    parts = [checked(x, np.stack(sp.load_npz(folder / f"{kind}.npz").nonzero()), where=f"acm/{kind}")
+             for kind in ("pap", "psp")]
+    graph = multiplex(parts)
+    found = {name: torch.from_numpy(np.load(folder / f"{file}_{per_class}.npy")).long()
+             for name, file in readers.MASKS}
+    return one_graph(graph, labels, found, relations=len(parts))
+
+
+def multiplex(parts: Sequence[Graph]) -> Graph:
+    """One graph from several over the same nodes; `edge_type` says which relation an edge belongs to."""
+    graph = Graph(x=parts[0].x, edge_index=torch.cat([part.edge_index for part in parts], dim=1),
+                  edge_type=torch.cat([torch.full((part.num_edges,), i) for i, part in enumerate(parts)]))
+    order = graph.edge_index[1].argsort(stable=True)
+    graph.edge_index, graph.edge_type, graph.by_target = graph.edge_index[:, order], graph.edge_type[order], True
+    return graph
+
+
+def tu(name: str) -> Callable[..., Data]:
+    """A collection of graphs of TU Dortmund (arXiv:2007.08663): items are graphs, so use a `readout`."""
+    def load(root: Path | None = None, batch_size: int = 128, download: bool = False, seed: int = 0) -> Data:
+        from torch_geometric.io import read_tu_data
+
+        from .download import tu as fetch
+        path = locate(root, name, f"{name}_A.txt", download, lambda folder: fetch(name, folder))
+        whole, slices, _ = read_tu_data(str(path.parent), name)
+        starts, edge_starts = slices["x"] if "x" in slices else slices["num_nodes"], slices["edge_index"]
+        x = whole.x if whole.get("x") is not None else torch.ones(int(starts[-1]), 1)
+        graphs = [checked(x[starts[i]: starts[i + 1]], whole.edge_index[:, edge_starts[i]: edge_starts[i + 1]],
+                          where=f"{name}, graph {i}") for i in range(len(starts) - 1)]
+        return graph_level(graphs, whole.y.long(), batch_size, seed)
+    return load
+
+
+mutag, proteins, enzymes = tu("MUTAG"), tu("PROTEINS"), tu("ENZYMES")
+
+
+def graph_level(graphs: Sequence[Graph], labels: Tensor | None, batch_size: int, seed: int) -> Data:
+    """Many graphs, which are the items; random 80/10/10 split by `seed`."""
+    from torch_geometric.loader import DataLoader
+    from torch_geometric.utils import scatter
+    order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(seed))
+    cut = [len(graphs) * 8 // 10, len(graphs) * 9 // 10]
+    found = dict(zip(("train", "validation", "test"), order.tensor_split(cut), strict=True))
+    counted = {} if labels is None else {"classes": int(labels.max()) + 1}
+    return Data(train=DataLoader(list(graphs), batch_size, shuffle=True), items=DataLoader(list(graphs), batch_size),
+                size=len(graphs), labels=labels, folds={} if labels is None else found,
+                raw=lambda batch: scatter(batch.x, batch.batch, 0, batch.num_graphs, reduce="sum"),
+                facts={"in_features": graphs[0].x.shape[1], **counted},
+                fingerprint=fingerprint(*(t for g in graphs for t in (g.x, g.edge_index))))
+
+
+def read(source: Any, features: Path | None = None, target: str = "", split: Split = "random", normalize: bool = False,
+         undirected: bool = True, seed: int = 0) -> Data:
+    """The user's own graph: a `.pt` or `.npz` file, an edge list with a table of features, or a `Data` in memory.
+
+    Args:
+        source: the path or the object. A folder should hold `edges.csv` and `features.csv`.
+        features: for an edge list: the table of node features, one node a line, in order.
+        target: for an edge list: the column of that table that holds the labels.
+        split: `random` (10/10/80), or `public` where the file has masks.
+        normalize: divide every row of features by its sum.
+        undirected: add the other direction of every edge.
+    """
+    if not isinstance(source, (str, Path)):
+        raw, where = readers.in_memory(source), "the graph in memory"
+    else:
+        raw, where = _from_file(Path(source), features, target), str(source)
+    public = set(raw.folds) == {"train", "validation", "test"}
+    return node_level(raw, where, split=split if public or split == "public" else "random", seed=seed, normalize=normalize,
+                      undirected=undirected)
+
+
+def _from_file(path: Path, features: Path | None, target: str) -> Raw:
+    if path.is_dir():
+        for name in ("edges.csv", "features.csv"):
+            if not (path / name).exists():
+                raise DataError(f"{path} should hold edges.csv and features.csv; there is no {name}")
+        return readers.table(path / "edges.csv", path / "features.csv", target)
+    if path.suffix in (".pt", ".npz"):
+        return readers.pt(path) if path.suffix == ".pt" else readers.npz(path)
+    if features is None:
+        raise DataError(f"{path}: an edge list needs the features of its nodes.\n"
+                        f"  Try: data.features=FILE.csv; or a .pt or .npz file")
+    if not features.is_file():
+        raise DataError(f"there is no file {features} (data.features)")
+    return readers.table(path, features, target)

@@ -1,0 +1,55 @@
+"""A run that died and was resumed is bit for bit the run that did not die."""
+import csv
+
+import pytest
+import torch
+
+from ssl_core import Run, pretrain
+from ssl_core.train import guards
+
+METHODS = ["contrast", "barlow", "byol", "jepa", "mae"]
+STOPS = [1, 8, 11, 23]  # the first step, the last of an epoch (8 steps each), the middle of one, one before the end
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+def losses(run):
+    with (run.path / "metrics.csv").open() as file:
+        return [(row["step"], row["epoch"], row["loss"], row["lr"]) for row in csv.DictReader(file)]
+
+
+def train(out, method, **more):
+    return pretrain("toy", method, out=out, quiet=True, baselines=False,
+                    trainer={"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}, **more)
+
+
+@pytest.fixture
+def dies_at(monkeypatch):
+    whole = guards.Checkpoints.on_train_batch_end
+
+    def install(stop):
+        def end(self, trainer, *rest):
+            whole(self, trainer, *rest)
+            if trainer.global_step == stop:
+                raise Killed
+        monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", end)
+        return lambda: monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", whole)
+    return install
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_resumed_equals_uninterrupted(method, tmp_path, dies_at):
+    straight = train(tmp_path / "straight", method)
+    for stop in STOPS:
+        revive = dies_at(stop)
+        with pytest.raises(Killed):
+            train(tmp_path / f"cut-{stop}", method)
+        revive()
+        resumed = Run.load(tmp_path / f"cut-{stop}").resume(quiet=True)
+        assert losses(resumed) == losses(straight)
+        ours, theirs = resumed.encoder.state_dict(), straight.encoder.state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+        assert resumed.result["scores"] == straight.result["scores"]
+        assert resumed.result["verdict"] == straight.result["verdict"]
