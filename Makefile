@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PACKAGES := core $(wildcard plugins/*)
 STAMP := $(VENV)/.installed
-DEV := pytest pytest-timeout pytest-xdist ruff mypy
+DEV := pytest pytest-timeout pytest-xdist ruff mypy transformers
 
 .PHONY: demo test install lint results clean
 

@@ -4,7 +4,7 @@ import csv
 import pytest
 import torch
 
-from ssl_core import Run, pretrain
+from ssl_core import pretrain, resume
 from ssl_core.train import guards
 
 METHODS = ["contrast", "barlow", "byol", "jepa", "mae"]
@@ -47,7 +47,7 @@ def test_resumed_equals_uninterrupted(method, tmp_path, dies_at):
         with pytest.raises(Killed):
             train(tmp_path / f"cut-{stop}", method)
         revive()
-        resumed = Run.load(tmp_path / f"cut-{stop}").resume(quiet=True)
+        resumed = resume(tmp_path / f"cut-{stop}", quiet=True)
         assert losses(resumed) == losses(straight)
         ours, theirs = resumed.encoder.state_dict(), straight.encoder.state_dict()
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

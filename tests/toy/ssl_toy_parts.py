@@ -62,6 +62,7 @@ def blobs(rows: int = 240, batch_size: int = 32, seed: int = 0):
 def array(source, labels=None, batch_size: int = 32):
     x = torch.load(source, weights_only=True) if isinstance(source, str) else source
     order = torch.arange(len(x))
+    folds = {"train": order[::3], "validation": order[1::3], "test": order[2::3]}
     return Data(train=DataLoader(x, batch_size, shuffle=True), size=len(x), items=DataLoader(x, batch_size), labels=labels,
-                folds={} if labels is None else dict(zip(("train", "validation", "test"), (order[::3], order[1::3], order[2::3]))),
+                folds={} if labels is None else folds,
                 raw=lambda batch: batch, facts={"columns": x.shape[1]}, fingerprint=str(round(x.double().sum().item(), 6)))

@@ -13,7 +13,7 @@ from .hookspecs import hookimpl
 if TYPE_CHECKING:
     from .contracts import Data, Fold, Layout, Progress, Representation
     from .methods import JointEmbedding, MaskedPrediction, Method
-    from .pretraining import pretrain
+    from .pretraining import pretrain, resume
     from .run import Run
 
 __version__ = "0.1.0"
@@ -21,12 +21,12 @@ __version__ = "0.1.0"
 _LAZY = {
     "Data": "contracts", "Fold": "contracts", "Layout": "contracts", "Progress": "contracts", "Representation": "contracts",
     "Method": "methods", "JointEmbedding": "methods", "MaskedPrediction": "methods",
-    "pretrain": "pretraining", "Run": "run",
+    "pretrain": "pretraining", "resume": "pretraining", "Run": "run",
 }
 __all__ = [
     "Augmentation", "Component", "ConfigError", "ContractError", "Data", "DataError", "Dataset", "Fold", "JointEmbedding",
     "Layout", "MaskedPrediction", "Method", "PluginError", "Progress", "Recipe", "Representation", "Run", "RunError",
-    "SSLError", "hookimpl", "pretrain",
+    "SSLError", "hookimpl", "pretrain", "resume",
 ]
 
 

@@ -68,8 +68,9 @@ def build(part: str, target: Callable[..., Any], *, given: Mapping[str, Any] | N
         built = target(**used, **{name: item for name, item in given.items() if name in wanted})
     except SSLError:
         raise
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{who} could not be built: {error}\n  Its options: {listed(f'{k}={v!r}' for k, v in used.items())}"
+    except Exception as error:
+        what = str(error) if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{who} could not be built: {what}\n  Its options: {listed(f'{k}={v!r}' for k, v in used.items())}"
                           ) from error
     return built, {name: used.get(name, option.default) for name, option in taken.items()}
 
@@ -82,13 +83,16 @@ def convert(key: str, given: Any, wanted: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _first(key, given, wanted, inner)
     if origin is Literal:
-        if given not in inner:
-            raise ConfigError(f"{key} should be one of {listed(map(repr, inner))}, got {given!r}")
-        return given
+        for choice in inner:
+            if str(choice) == str(given):  # "32" is read as a number
+                return choice
+        raise ConfigError(f"{key} should be one of {listed(map(repr, inner))}, got {given!r}")
     if origin in (tuple, list, Sequence) or wanted in (tuple, list):
         return _sequence(key, given, origin or wanted, inner)
-    if wanted is float and isinstance(given, int) and not isinstance(given, bool):
+    if wanted is float and type(given) is int:
         return float(given)
+    if wanted in (str, Path) and type(given) is int:  # the name of a column or a folder may be 7
+        given = str(given)
     if wanted is Path and isinstance(given, str):
         return Path(given).expanduser()
     if wanted in (int, float, bool, str, type(None)) and type(given) is not wanted:

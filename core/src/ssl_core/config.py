@@ -6,6 +6,7 @@ torch: mistakes in names are found at once.
 """
 from __future__ import annotations
 
+import re
 from ast import literal_eval
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -65,6 +66,8 @@ class Config:
 
 #: What stands without a dot, with its type: "epochs", "seed", "encoder", ...
 PLAIN = {f.name: {"str": str, "int": int, "bool": bool}[str(f.type)] for f in fields(Config) if f.name != "options"}
+#: The parts that have a name when none is chosen.
+USUAL = {"optimizer": Config.optimizer, "schedule": Config.schedule}
 
 
 def value(text: str) -> Any:
@@ -101,11 +104,19 @@ def flatten(given: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield (prefix.rstrip(".") if prefix and key == "name" else f"{prefix}{key}"), item
 
 
+EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+
+
 def read(path: Path) -> dict[str, Any]:
     """Options from a YAML file, nested or flat."""
     import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Reads 1e-3 as a number, as YAML 1.2 does."""
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("+-.0123456789"))
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the options in {path}: {error}") from error
     except yaml.YAMLError as error:
@@ -143,7 +154,8 @@ def layered(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Later layers win. Choosing another component for a part drops the options that were meant for the one before."""
     chosen: dict[str, Any] = {}
     for layer in layers:
-        swapped = tuple(f"{part}." for part in PARTS if part in layer and layer[part] != chosen.get(part, layer[part]))
+        before = USUAL | chosen
+        swapped = tuple(f"{part}." for part in PARTS if part in layer and layer[part] != before.get(part, layer[part]))
         chosen = {key: item for key, item in chosen.items() if not key.startswith(swapped)} if swapped else chosen
         chosen |= {key: checked(key, item) for key, item in layer.items()}
     return chosen
@@ -158,7 +170,7 @@ def resolve(plugins: Plugins, plugin: str, method: str, *layers: Mapping[str, An
     recipe = cast(Recipe, plugins.find("methods", method, plugin))
     base = {slot: getattr(recipe, slot) for slot in SLOTS} | dict(recipe.options)
     data = layered(base, *layers)["data"]
-    chosen = layered(base, recipe.per_data.get(data, {}) if data != recipe.data else {}, *layers)
+    chosen = layered(base, {"data": data} | dict(recipe.per_data.get(data, {})), *layers)
     options = {key: chosen.pop(key) for key in list(chosen) if "." in key}
     config = Config(**{"plugin": plugin, "method": method} | chosen, options=options)
     if config.epochs < 0:
@@ -197,9 +209,10 @@ def dataset(plugins: Plugins, plugin: str, name: str) -> Dataset:
         offered = [*plugins[plugin].offers["datasets"].values(), *plugins["core"].offers["datasets"].values()]
         readers = [d for d in offered if isinstance(d, Dataset) and d.reads]
         path = Path(name).expanduser()
-        if readers and (name == IN_MEMORY or path.exists()):
+        there = bool(name) and path.exists()  # the empty path is the folder that we are in
+        if readers and (name == IN_MEMORY or there):
             return readers[0]
-        if path.exists():
+        if there:
             raise DataError(f"plugin {plugin} reads no files of the user's own; it offers "
                             f"{listed(d.name for d in offered)}") from None
         if "/" in name or "\\" in name or path.suffix:

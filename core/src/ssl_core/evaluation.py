@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from .batches import move, unnoticed
-from .contracts import Data, Fold
+from .checks import attempt, need, shape
+from .contracts import Data, Fold, Representation
 from .errors import ContractError, DataError
 from .probes.rank import rankme
 
@@ -17,14 +18,26 @@ FOLDS = ("train", "validation", "test")
 
 @torch.no_grad()
 def embed(encoder: Any, batches: Iterable[Any], device: torch.device | str = "cpu") -> Tensor:
-    """Frozen features of every item, in order: (N, D) float32 on `device`. The encoder is left in the mode it was in."""
+    """Frozen features of every item, in order: (N, D) float32 on `device`. The encoder is left in the mode it was in.
+
+    Raises:
+        ContractError: the encoder fails on a batch, or returns something else than a representation.
+    """
     training = encoder.training
     encoder.eval()
     try:
         with unnoticed():
-            return torch.cat([encoder(move(batch, device)).pooled.float() for batch in batches])
+            return torch.cat([_pooled(encoder, move(batch, device)) for batch in batches])
     finally:
         encoder.train(training)
+
+
+def _pooled(encoder: Any, batch: Any) -> Tensor:
+    who = f"encoder {type(encoder).__name__}"
+    out = attempt(who, encoder, batch)
+    need(isinstance(out, Representation), who, f"expected a Representation, got {type(out).__name__}")
+    need(isinstance(out.pooled, Tensor) and out.pooled.ndim == 2, who, f"pooled should be (items, D), is {shape(out.pooled)}")
+    return out.pooled.float()
 
 
 def raw(data: Data) -> Tensor | None:
@@ -49,7 +62,11 @@ def folds(features: Tensor, data: Data) -> tuple[Fold, Fold, Fold]:
     for name in FOLDS:
         if name not in data.folds:
             raise ContractError(f"the data broke their contract: labels but no fold {name!r} (folds: {', '.join(data.folds)})")
-        rows = data.folds[name][known[data.folds[name]]]
+        rows = data.folds[name]
+        if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(features):
+            raise ContractError(f"the data broke their contract: the fold {name!r} should hold positions from 0 to "
+                                f"{len(features) - 1}, holds {int(rows.min())} to {int(rows.max())}")
+        rows = rows[known[rows]]
         if not len(rows):
             raise DataError(f"no labelled item in the fold {name!r}, so there is nothing to score.\n"
                             f"  Try: probe= (no probes), or another split")

@@ -6,7 +6,7 @@ because it is called for `sslrun list`. The one exception is `ssl_callbacks`, ca
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pluggy import HookimplMarker, HookspecMarker
 
@@ -14,8 +14,6 @@ from .components import Augmentation, Component, Dataset, Recipe
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
-
-    from .config import Config
 
 PROJECT = "ssl_core"
 hookspec = HookspecMarker(PROJECT)
@@ -53,8 +51,11 @@ def ssl_probes() -> Iterable[Component]:  # type: ignore[empty-body]
 
 
 @hookspec
-def ssl_callbacks(config: Config) -> Iterable[Callback]:  # type: ignore[empty-body]
-    """Lightning callbacks to add to every run, whatever its plugin. Called once per run, after torch."""
+def ssl_callbacks(config: Any) -> Iterable[Callback]:  # type: ignore[empty-body]
+    """Lightning callbacks to add to every run, whatever its plugin. Called once per run, after torch.
+
+    `config` is the `ssl_core.config.Config` of the run.
+    """
 
 
 #: The hooks that yield records, by the word that the command line uses for them, and the record each must yield.

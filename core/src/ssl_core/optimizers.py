@@ -47,6 +47,10 @@ class LARS(torch.optim.Optimizer):
         weight.add_(velocity, alpha=-group["lr"])
 
 
+#: Of torch.optim, but not for the groups and the dense gradients that a method has.
+UNFIT = ("optimizer", "lbfgs", "muon", "sparseadam")
+
+
 def find(name: str) -> Callable[..., torch.optim.Optimizer]:
     """The optimizer class called `name`, in any case: "adamw", "lars", "sgd", "radam", ...
 
@@ -54,7 +58,7 @@ def find(name: str) -> Callable[..., torch.optim.Optimizer]:
         ConfigError: there is none; names the nearest.
     """
     known = {key.lower(): item for key, item in vars(torch.optim).items()
-             if isinstance(item, type) and issubclass(item, torch.optim.Optimizer) and item is not torch.optim.Optimizer}
+             if isinstance(item, type) and issubclass(item, torch.optim.Optimizer) and key.lower() not in UNFIT}
     known["lars"] = LARS
     if name.lower() not in known:
         raise ConfigError(f"no optimizer named {name!r}{nearest(name.lower(), known)}\n  Offered: {', '.join(sorted(known))}")

@@ -104,7 +104,7 @@ class Plugins:
             self._refuse_unknown_hooks(ep.name)
             for kind in KINDS:
                 plugin.offers[kind] = self._offer(ep.name, kind)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self.manager.has_plugin(ep.name):
                 self.manager.unregister(name=ep.name)
             raise PluginError(f"{plugin.origin} could not be loaded: {type(error).__name__}: {error}\n"

@@ -1,41 +1,25 @@
 """From a configuration to a result: the one path that every run takes, on the command line and in Python."""
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from . import build, config as configs, evaluation, optimizers
-from .batches import Batches, move, seed_all, unnoticed
+from . import config as configs, evaluation
+from .assembly import Assembly, assemble, environment, load_probes
+from .batches import Batches, move, seed_all
 from .config import IN_MEMORY, Config
-from .contracts import Data
-from .errors import ConfigError, DataError, RunError, SSLError, nearest
+from .errors import RunError
+from .files import plain, write_json
 from .methods import Method
 from .plugins import Plugins
-from .run import Run, _plain, versions, write_json
-from .schedules import SCHEDULES
-from .train.fit import Fit, Fitted, TrainerOptions
+from .run import Run
+from .train.fit import Fit, Fitted
 from .train.guards import process
 from .verdict import verdict
-
-
-@dataclass(frozen=True)
-class Assembly:
-    """Every part of a run, built. Nothing is trained yet."""
-
-    config: Config  # with every option in full
-    data: Data
-    method: Method
-    optimizer: Any  # parameter groups -> optimizer
-    schedule: Any  # progress -> factor
-    trainer: TrainerOptions
-    record: dict[str, Any]  # what rebuilds the encoder
 
 
 def pretrain(plugin: str, method: str, data: Any = None, *, out: Path | str | None = None, quiet: bool = False,
@@ -63,80 +47,6 @@ def pretrain(plugin: str, method: str, data: Any = None, *, out: Path | str | No
     return start(config, out=out, held=held, quiet=quiet)
 
 
-def assemble(config: Config, held: Any = None) -> Assembly:
-    """Build every part of a run from its configuration, in a fixed order under its seed.
-
-    Raises:
-        SSLError: an option, the data or a component is wrong; the message names it.
-    """
-    found = configs.components(Plugins(), config)
-    seed_all(config.seed)
-    full: dict[str, Any] = {}
-
-    def made(part: str, target: Any, **known: Any) -> Any:
-        built, options = build.build(part, target, chosen=config.of(part), **known)
-        full.update({f"{part}.{name}": item for name, item in options.items()})
-        return built
-
-    trainer = made("trainer", TrainerOptions)
-    if config.schedule not in SCHEDULES:
-        raise ConfigError(f"no schedule named {config.schedule!r}{nearest(config.schedule, SCHEDULES)}\n"
-                          f"  Offered: {', '.join(SCHEDULES)}")
-    schedule = made("schedule", SCHEDULES[config.schedule])
-    optimizer = _optimizer(config, full)
-    data = made("data", found["data"].load(), given=_source(config, found["data"], held), facts={"seed": config.seed})
-    need_data(data)
-    facts = {**data.facts, "seed": config.seed}
-    seed_all(config.seed)  # so that the weights do not depend on what the data drew: `evaluate` builds their twin
-    parts = {slot: made(slot, found[slot].load(), facts=facts) for slot in ("encoder", "augmentation", "objective")}
-    method = made("method", found["method"].load(), given=parts, facts=facts)
-    method.target = data.target
-    encoder_options = {key.partition(".")[2]: item for key, item in full.items() if key.startswith("encoder.")}
-    record = {"plugin": config.plugin, "encoder": config.encoder, "options": encoder_options, "schema": data.schema,
-              "width": method.encoder.width, "data": config.data, "versions": versions(config.plugin)}
-    return Assembly(replace(config, options=full), data, method, optimizer, schedule, trainer, record)
-
-
-def _optimizer(config: Config, full: dict[str, Any]) -> Any:
-    """A function from parameter groups to the optimizer, its options checked now."""
-    target, chosen = optimizers.find(config.optimizer), config.of("optimizer")
-    taken = build.options(target, ("params",))
-    defaults = {"lr": 1e-3} if taken.get("lr") and taken["lr"].required else {}
-    if "fused" in taken and config.optimizer.lower() in ("adam", "adamw", "sgd"):
-        defaults["fused"] = True
-    options = defaults | chosen
-    build.build("optimizer", target, given={"params": [torch.nn.Parameter(torch.zeros(1))]}, chosen=options)
-    full.update({f"optimizer.{name}": options.get(name, option.default) for name, option in taken.items()})
-    typed = {name: build.convert(f"optimizer.{name}", item, taken[name].type) for name, item in options.items()}
-    return partial(target, **typed)
-
-
-def _source(config: Config, record: Any, held: Any, schema: Any = None) -> dict[str, Any]:
-    """What the core itself gives to a data set: the user's own path or object, and a schema to read it by."""
-    given: dict[str, Any] = {}
-    path = configs.source(config, record)
-    if config.data == IN_MEMORY and held is None:
-        raise DataError("this run was trained on an object in memory; give it again.\n  Try: Run.load(path).resume(data=...)")
-    if path is not None:
-        given["source"] = held if held is not None else path
-    if schema and "schema" in build.options(record.load()):
-        given["schema"] = schema
-    return given
-
-
-def need_data(data: Any) -> None:
-    """A data set returned what the contract says."""
-    from .checks import need
-    need(isinstance(data, Data), "the data set", f"expected a Data, got {type(data).__name__}")
-    try:
-        empty = len(data.train) == 0
-    except TypeError:
-        raise DataError("the data set does not say how many batches it has: `Data.train` needs a length") from None
-    if empty or data.size == 0:
-        why = f" ({len(data.skipped)} were skipped, the first: {data.skipped[0]})" if data.skipped else ""
-        raise DataError(f"the data set holds no training item{why}")
-
-
 def start(config: Config, *, out: Path | str | None = None, held: Any = None, quiet: bool = False) -> Run:
     """Make a run directory and train into it."""
     assembly = assemble(config, held)
@@ -144,9 +54,9 @@ def start(config: Config, *, out: Path | str | None = None, held: Any = None, qu
         from .weights import load_into
         print(load_into(assembly.method.encoder, config.init), file=sys.stderr)
     run = Run.create(assembly.config, exact=out)
-    environment = {"versions": versions(config.plugin), "seed": config.seed, "data": assembly.data.fingerprint,
+    kept = {"versions": environment(config.plugin), "seed": config.seed, "data": assembly.data.fingerprint,
                    "skipped": assembly.data.skipped}
-    write_json(run.path / "environment.json", _plain(environment))
+    write_json(run.path / "environment.json", plain(kept))
     return train(run, assembly, quiet)
 
 
@@ -234,60 +144,3 @@ def finish(run: Run, assembly: Assembly, fitted: Fitted, before: Mapping[str, An
     run.save_encoder(method.kept.cpu(), assembly.record)
     write_json(run.path / "result.json", result)
     return run
-
-
-def load_probes(config: Config) -> dict[str, Any]:
-    """The probes of a run, imported."""
-    plugins = Plugins()
-    return {name: plugins.find("probes", name, config.plugin).load() for name in configs.probes(config)}
-
-
-def load_data(run: Run, data: Any = None) -> Data:
-    """The data of a run, or other data read by the schema that the run's own data gave."""
-    config, record = run.config, run.read_json("encoder.json")
-    held = data if data is not None and not isinstance(data, (str, Path)) else None
-    name = config.data if data is None else IN_MEMORY if held is not None else str(data)
-    same = name == config.data
-    config = replace(config, data=name, options=config.options if same else
-                     {key: item for key, item in config.options.items() if not key.startswith("data.")})
-    found = configs.dataset(Plugins(), config.plugin, name)
-    known = {} if same else record.get("schema", {})
-    read: Data = build.build("data", found.load(), given=_source(config, found, held, known), chosen=config.of("data"),
-                             facts={"seed": config.seed})[0]
-    need_data(read)
-    _same_facts(run, record, read)
-    return read
-
-
-def _same_facts(run: Run, record: Mapping[str, Any], data: Data) -> None:
-    """An encoder built for other facts (another number of features) would fail without saying why."""
-    differ = [f"{name}: {data.facts[name]}, the encoder takes {item}" for name, item in record.get("options", {}).items()
-              if name in data.facts and data.facts[name] != item]
-    if differ:
-        raise DataError(f"these data do not fit the encoder of {run.path}: {'; '.join(differ)}")
-
-
-def evaluate_run(run: Run, data: Any = None, probe: str | None = None, device: str = "cpu") -> dict[str, Any]:
-    """Score a finished run's encoder, its untrained twin and the raw features, by the protocol of `evaluation`."""
-    config = run.config if probe is None else replace(run.config, probe=probe)
-    probes, found, record = load_probes(config), load_data(run, data), run.read_json("encoder.json")
-    scored = evaluation.evaluate(run.encoder.to(device), found, probes, device)
-    with unnoticed():
-        seed_all(config.seed)
-        twin = Plugins().find("encoders", record["encoder"], record["plugin"]).load()(**record["options"])
-        before = evaluation.baselines(twin.to(device), found, probes, device)
-    return {"run": str(run.path), "data": str(data) if isinstance(data, (str, Path)) else config.data} | scored | before
-
-
-def dumps(result: Mapping[str, Any]) -> str:
-    """One line of JSON; numbers that JSON does not know become null."""
-    def clean(item: Any) -> Any:
-        if isinstance(item, float) and item - item != 0:
-            return None
-        if isinstance(item, Mapping):
-            return {key: clean(value) for key, value in item.items()}
-        return [clean(value) for value in item] if isinstance(item, (list, tuple)) else item
-    return json.dumps(clean(result), allow_nan=False)
-
-
-__all__ = ["SSLError", "assemble", "evaluate_run", "load_data", "pretrain", "resume", "start"]

@@ -2,39 +2,24 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
+from safetensors.torch import load_model, save_model
+from torch import Tensor
+
+from . import evaluation
+from .assembly import load_data, load_probes
+from .batches import seed_all, unnoticed
 from .config import PLAIN, Config, read
-from .errors import RunError, SSLError
-
-
-def atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a file beside `path`, then put it in place in one step: readers see the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    beside = Path(name)
-    try:
-        write(beside)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())
-        beside.chmod(0o644)
-        beside.replace(path)
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    atomically(path, lambda beside: beside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
+from .contracts import Data
+from .errors import RunError
+from .files import atomically, plain, write_json
+from .plugins import Plugins
 
 
 class Run:
@@ -86,8 +71,7 @@ class Run:
         return cls(path)
 
     def write_config(self, config: Config) -> None:
-        import yaml
-        text = yaml.safe_dump(_plain(config.flat()), sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(plain(config.flat()), sort_keys=False, allow_unicode=True)
         atomically(self.path / "config.yaml", lambda beside: beside.write_text(text, encoding="utf-8"))
 
     @property
@@ -123,70 +107,56 @@ class Run:
 
     def save_encoder(self, encoder: Any, record: Mapping[str, Any]) -> None:
         """Weights and everything needed to build the encoder again, without this run's data."""
-        from safetensors.torch import save_model
         atomically(self.path / "encoder.safetensors", lambda beside: save_model(encoder, str(beside)))
-        write_json(self.path / "encoder.json", _plain(record))
+        write_json(self.path / "encoder.json", plain(record))
 
     @cached_property
     def encoder(self) -> Any:
         """The trained encoder, on the CPU, in eval mode: a plain `nn.Module`."""
-        from safetensors.torch import load_model
-
-        from .plugins import Plugins
-        record = self.read_json("encoder.json")
-        if not record or not (self.path / "encoder.safetensors").exists():
-            raise RunError(f"{self.path} holds no encoder yet: its training has not ended.\n  Try: sslrun --resume {self.path}")
-        encoder = Plugins().find("encoders", record["encoder"], record["plugin"]).load()(**record["options"])
+        encoder = self._built()
         try:
             load_model(encoder, str(self.path / "encoder.safetensors"))
         except Exception as error:
+            record = self.read_json("encoder.json")
             raise RunError(f"the weights in {self.path} do not fit the encoder {record['encoder']!r} that is installed now: "
                            f"{error}\n  It was trained with {record.get('versions')}") from error
         return encoder.eval()
 
-    def data(self, data: Any = None, *, labels: bool = True) -> Any:
-        """The `Data` of this run, or of another data set read as this run's was: name, path or object in memory."""
-        from .pretraining import load_data
-        return load_data(self, data)
+    def _built(self) -> Any:
+        """The encoder as it is before training. Only components that are installed are built, by their name."""
+        record = self.read_json("encoder.json")
+        if not record or not (self.path / "encoder.safetensors").exists():
+            raise RunError(f"{self.path} holds no encoder yet: its training has not ended.\n  Try: sslrun --resume {self.path}")
+        return Plugins().find("encoders", record["encoder"], record["plugin"]).load()(**record["options"])
 
-    def embed(self, data: Any = None, device: str = "cpu") -> Any:
-        """Frozen features of every item of a data set: a tensor (N, D). `data`: name, path or object in memory."""
-        from .evaluation import embed
+    def data(self, data: Any = None) -> Data:
+        """The data of this run, or other data read as this run's were: a name, a path or an object in memory."""
+        return load_data(self.config, self.read_json("encoder.json"), data)
+
+    def embed(self, data: Any = None, device: str = "cpu") -> Tensor:
+        """Frozen features of every item of a data set, (N, D). `data`: a name, a path or an object in memory."""
         found = self.data(data)
-        return embed(self.encoder.to(device), found.train if found.items is None else found.items, device)
+        return evaluation.embed(self.encoder.to(device), found.train if found.items is None else found.items, device)
 
     def evaluate(self, data: Any = None, probe: str | None = None, device: str = "cpu") -> dict[str, Any]:
-        """Score the encoder on a data set: {"scores": {...}, "untrained": {...}, "raw": {...}, "rankme": ..., "width": ...}."""
-        from .pretraining import evaluate_run
-        return evaluate_run(self, data, probe, device)
+        """Score the encoder, its untrained twin and the raw features, by the protocol of `evaluation`.
 
-    def resume(self, data: Any = None, quiet: bool = False) -> Run:
-        """Go on where the run stopped."""
-        from .pretraining import resume
-        return resume(self.path, data=data, quiet=quiet)
+        Args:
+            data: a name, a path or an object in memory; default: the run's own.
+            probe: which probes, separated by commas; default: those of the run.
+            device: where to embed.
+
+        Returns:
+            {"scores": {...}, "untrained": {...}, "raw": {...}, "rankme": ..., "width": ..., ...}
+        """
+        config = self.config if probe is None else replace(self.config, probe=probe)
+        probes, found = load_probes(config), self.data(data)
+        scored = evaluation.evaluate(self.encoder.to(device), found, probes, device)
+        with unnoticed():
+            seed_all(config.seed)  # the weights that this run started from
+            before = evaluation.baselines(self._built().to(device), found, probes, device)
+        name = str(data) if isinstance(data, (str, Path)) else config.data
+        return {"run": str(self.path), "data": name} | scored | before
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
-
-
-def versions(*plugins: str) -> dict[str, str]:
-    """Versions of what a result depends on."""
-    from .plugins import Plugins
-    installed = Plugins()
-    found = {"python": platform.python_version()} | {name: version(name) for name in ("ssl-core", "torch", "lightning")}
-    for name in plugins:
-        try:
-            package, _, number = installed[name].origin.partition(" ")
-            found[package] = number
-        except SSLError:
-            found[name] = "not installed"
-    return found
-
-
-def _plain(content: Any) -> Any:
-    """Only what YAML and JSON know: tuples become lists, anything else its text."""
-    if isinstance(content, Mapping):
-        return {str(key): _plain(item) for key, item in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_plain(item) for item in content]
-    return content if isinstance(content, (str, int, float, bool, type(None))) else str(content)

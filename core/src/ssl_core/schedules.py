@@ -7,9 +7,16 @@ from math import cos, exp, log, pi
 from .contracts import Progress
 
 
-def _ramp(fraction: float, share: float, step: int) -> float:
+def _ramp(fraction: float, share: float) -> float:
     """Linear warm-up over the first `share` of training. The first step is small, not zero."""
-    return 1.0 if fraction >= share else max(fraction / share, min(1.0, 1e-3 * (step + 1)))
+    return 1.0 if fraction >= share else max(fraction / share, 1e-3)
+
+
+def _shares(**given: float) -> None:
+    """Refuse what is no share: `schedule.warmup=10` (epochs? steps?) would leave the rate near zero for good."""
+    for name, share in given.items():
+        if not 0 <= share <= 1:
+            raise ValueError(f"{name} should lie between 0 and 1, got {share}")
 
 
 @dataclass(frozen=True)
@@ -18,8 +25,11 @@ class Constant:
 
     warmup: float = 0.0
 
+    def __post_init__(self) -> None:
+        _shares(warmup=self.warmup)
+
     def __call__(self, progress: Progress) -> float:
-        return _ramp(progress.fraction, self.warmup, progress.step)
+        return _ramp(progress.fraction, self.warmup)
 
 
 @dataclass(frozen=True)
@@ -29,10 +39,13 @@ class Cosine:
     warmup: float = 0.05
     final: float = 0.0
 
+    def __post_init__(self) -> None:
+        _shares(warmup=self.warmup, final=self.final)
+
     def __call__(self, progress: Progress) -> float:
         t = progress.fraction
         if t < self.warmup:
-            return _ramp(t, self.warmup, progress.step)
+            return _ramp(t, self.warmup)
         past = (t - self.warmup) / max(1e-12, 1 - self.warmup)
         return self.final + (1 - self.final) * (1 + cos(pi * past)) / 2
 
@@ -45,10 +58,13 @@ class WSD:
     decay: float = 0.2
     final: float = 0.0
 
+    def __post_init__(self) -> None:
+        _shares(warmup=self.warmup, decay=self.decay, final=self.final)
+
     def __call__(self, progress: Progress) -> float:
         t = progress.fraction
         down = max(0.0, (t - (1 - self.decay)) / self.decay) if self.decay else 0.0
-        return _ramp(t, self.warmup, progress.step) * (1 - (1 - self.final) * down)
+        return _ramp(t, self.warmup) * (1 - (1 - self.final) * down)
 
 
 @dataclass(frozen=True)
@@ -69,6 +85,13 @@ class Infinite:
     constant: float = 0.3
     anneal: float = 0.0
     final: float = 0.01
+
+    def __post_init__(self) -> None:
+        _shares(constant=self.constant, anneal=self.anneal, final=self.final)
+        if self.warmup < 0 or self.cooldown < 0:
+            raise ValueError(f"warmup and cooldown should be 0 steps or more, got {self.warmup} and {self.cooldown}")
+        if not self.constant or not self.final:  # an exponential reaches no zero
+            raise ValueError(f"constant and final should be more than 0, got {self.constant} and {self.final}")
 
     def __call__(self, progress: Progress) -> float:
         step = progress.step

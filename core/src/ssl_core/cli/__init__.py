@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 
-from ..errors import SSLError
+from ..errors import ConfigError, SSLError, nearest
 
 VERBS = {  # word -> function in this package, one line of help
     "list": ("listing:list_", "what is installed: methods, encoders, data sets, ..."),
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         return _command(words)(words)
     except SSLError as error:
         if traceback:
-            raise
+            _print_traceback()
         print(f"sslrun: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -45,13 +45,20 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except Exception as error:
         if traceback:
-            raise
+            _print_traceback()
         print(f"sslrun: this is a failure of ours: {type(error).__name__}: {error}\n"
               f"  Try: the same command with --traceback, and report what it prints", file=sys.stderr)
         return 1
 
 
+def _print_traceback() -> None:
+    from traceback import print_exc
+    print_exc()
+
+
 def _command(words: list[str]) -> Callable[[list[str]], int]:
+    if words and words[0] not in VERBS and not words[0].startswith("-") and "=" not in words[0]:
+        raise ConfigError(f"no command named {words[0]!r}{nearest(words[0], VERBS)}\n  Try: sslrun --help")
     place = VERBS[words.pop(0)][0] if words and words[0] in VERBS else "run:run"
     module, _, function = place.partition(":")
     return getattr(import_module(f".{module}", __name__), function)

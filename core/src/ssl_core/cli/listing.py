@@ -43,9 +43,9 @@ def _fields(component: Component) -> dict[str, Any]:
 
 
 def _page(plugin: Plugin, kinds: Any) -> str:
-    lines = [f"{'x ' if plugin.error else ''}{plugin.name}  ({plugin.origin})"]
-    if plugin.error:
-        lines += textwrap.indent(str(plugin.error), "    ").splitlines()
+    lines = textwrap.wrap(f"{'x ' if plugin.error else ''}{plugin.name}  ({plugin.origin})", WIDTH, subsequent_indent="    ")
+    for line in str(plugin.error or "").splitlines():
+        lines += textwrap.wrap(line, WIDTH, initial_indent="    ", subsequent_indent="    ")
     for kind in kinds:
         for name, component in plugin.offers.get(kind, {}).items():
             head = f"  {kind[:-1]:<13} {name:<20} "
@@ -104,7 +104,7 @@ def _options_of_run(plugins: Plugins, plugin: str, recipe: Recipe) -> dict[str, 
     from ..build import options
     from ..config import components, resolve
     from ..schedules import SCHEDULES
-    from ..train.fit import TrainerOptions
+    from ..train.options import TrainerOptions
     config = resolve(plugins, plugin, recipe.name)
     targets = {part: found.load() for part, found in components(plugins, config).items()}
     targets |= {"optimizer": optimizers.find(config.optimizer), "schedule": SCHEDULES[config.schedule],

@@ -38,7 +38,8 @@ def run(words: list[str]) -> int:
         parser.print_help()
         return 0
     if args.resume:
-        if args.plugin or args.method or args.options:
+        given = args.plugin, args.method, args.config, args.out, args.seed, args.init, args.dry_run or None
+        if args.options or any(item is not None for item in given):
             raise ConfigError("--resume takes no other option: a run goes on as it was started")
         from ..pretraining import resume
         return report(resume(args.resume, quiet=args.json and not sys.stderr.isatty()), args.json)
@@ -56,7 +57,8 @@ def _start(args: argparse.Namespace) -> int:
         raise ConfigError(f"--plugin and --method are needed{offered} (see `sslrun list`)")
     config = resolve(plugins, plugin, method, *({k: v for k, v in layer.items() if k not in ("plugin", "method")}
                                                 for layer in layers))
-    from ..pretraining import assemble, start
+    from ..assembly import assemble
+    from ..pretraining import start
     if args.dry_run:
         return _dry_run(assemble(config), args.json)
     return report(start(config, out=args.out), args.json)
@@ -64,7 +66,7 @@ def _start(args: argparse.Namespace) -> int:
 
 def _dry_run(assembly: Any, as_json: bool) -> int:
     from ..checks import first_batch
-    from ..pretraining import dumps
+    from ..files import dumps
     first_batch(assembly.method, next(iter(assembly.data.train)))
     if as_json:
         print(dumps(assembly.config.flat()))
@@ -77,7 +79,7 @@ def _dry_run(assembly: Any, as_json: bool) -> int:
 
 def report(run: Any, as_json: bool) -> int:
     """The result of a run, as a table or as JSON; the exit code."""
-    from ..pretraining import dumps
+    from ..files import dumps
     result = run.result
     print(summary(result), file=sys.stderr if as_json else sys.stdout)
     if as_json:

@@ -18,5 +18,5 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), right: Sequ
 def scores(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Scores by row and probe. Errors (rmse) are marked as such by their name; a dash where there is none."""
     names = list(dict.fromkeys(name for found in rows.values() for name in found))
-    body = [[row, *(f"{found[name]:.4f}" if name in found else "-" for name in names)] for row, found in rows.items()]
+    body = [[row, *("-" if found.get(name) is None else f"{found[name]:.4f}" for name in names)] for row, found in rows.items()]
     return table(body, ["", *names], right=range(1, len(names) + 1))

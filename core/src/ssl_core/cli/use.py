@@ -20,16 +20,27 @@ def evaluate(words: list[str]) -> int:
     args = options.parse_args(words)
     if args.data is not None and not args.data.startswith("data="):
         raise ConfigError(f"expected data=NAME_OR_PATH, got {args.data!r}")
-    from ..pretraining import dumps
+    from ..files import dumps
     from ..run import Run
     from .table import scores
-    result = Run.load(args.run).evaluate(args.data and args.data.removeprefix("data="), args.probe, args.device)
+    result = Run.load(args.run).evaluate(args.data and args.data.removeprefix("data="), args.probe,
+                                          _usable(args.device))
     rows = {"raw features": result["raw"], "untrained encoder": result["untrained"], Path(args.run).name: result["scores"]}
     shown = scores(rows) if result["scores"] else "no labels or no probes: nothing to score"
     print(f"{shown}\nrankme: {result['rankme']:.1f} of {result['width']}", file=sys.stderr if args.json else sys.stdout)
     if args.json:
         print(dumps(result))
     return 0
+
+
+def _usable(device: str) -> str:
+    import torch
+    try:
+        torch.zeros(1, device=device)
+    except Exception as error:
+        why = str(error).partition("\n")[0]
+        raise ConfigError(f"--device {device} cannot be used here: {why}\n  Try: --device cpu") from error
+    return device
 
 
 def embed(words: list[str]) -> int:
@@ -45,11 +56,11 @@ def embed(words: list[str]) -> int:
     if out.suffix not in WRITERS:
         raise ConfigError(f"--out should end in {' or '.join(WRITERS)}, got {args.out!r}")
     from ..evaluation import embed as embed_items
-    from ..pretraining import dumps
-    from ..run import Run, atomically
-    run = Run.load(args.run)
+    from ..files import atomically, dumps
+    from ..run import Run
+    run, device = Run.load(args.run), _usable(args.device)
     data = run.data(args.data)
-    features = embed_items(run.encoder.to(args.device), data.train if data.items is None else data.items, args.device)
+    features = embed_items(run.encoder.to(device), data.train if data.items is None else data.items, device)
     names = list(data.names) if data.names is not None else [str(i) for i in range(len(features))]
     atomically(out, lambda beside: WRITERS[out.suffix](beside, features.cpu().numpy(), names, data.labels))
     print(f"{len(features)} items x {features.shape[1]} features in {out}", file=sys.stderr if args.json else sys.stdout)

@@ -1,13 +1,14 @@
 """The interface of a method: one thing to write, `step`."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..contracts import Progress
+from ..errors import DataError
 
 
 class Method(nn.Module):
@@ -17,6 +18,7 @@ class Method(nn.Module):
         encoder: what is trained; its `width` is known.
         augmentation: makes views of a batch, or a mask over its tokens.
         objective: compares aligned rows.
+        width: of those rows, where it is not the encoder's: an objective that keeps rows makes room for them.
     """
 
     #: What its augmentation makes: views of a batch, or a mask over the tokens of one.
@@ -26,9 +28,11 @@ class Method(nn.Module):
     #: Where training stands; set by the runner before each step, here and in every submodule that has one.
     progress = Progress()
 
-    def __init__(self, encoder: Any, augmentation: Any, objective: Any) -> None:
+    def __init__(self, encoder: Any, augmentation: Any, objective: Any, width: int = 0) -> None:
         super().__init__()
         self.encoder, self.augmentation, self.objective = encoder, augmentation, objective
+        if hasattr(objective, "allocate"):
+            objective.allocate(width or encoder.width)
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         """Losses by name, each (); "loss" is minimised and all are logged."""
@@ -52,7 +56,28 @@ class Method(nn.Module):
         """Features of the kept encoder, (B, D)."""
         return self.kept(batch).pooled
 
-    def compare(self, *rows: Tensor) -> Tensor:
-        """The objective of rows (N, D), in 32 bits whatever the precision of the run."""
+    def labels(self, batch: Any) -> Tensor:
+        """The labels of the items of a batch, (B,); -1 or NaN where there is none.
+
+        Raises:
+            DataError: the data have no labels to train with.
+        """
+        if self.target is None:
+            raise DataError(f"{type(self.objective).__name__} learns from labels, and these data offer none for training "
+                            f"batches (Data.target).\n  Try: labelled data, or an objective without labels such as nt-xent")
+        return self.target(batch)
+
+    def compare(self, *rows: Tensor, targets: Sequence[Tensor] | None = None, labels: Tensor | None = None) -> Tensor:
+        """The objective of rows (N, D), in 32 bits whatever the precision of the run.
+
+        `targets` and `labels` are passed on where they are given; see `ssl_core.objectives` for which objective wants them.
+        """
+        more: dict[str, Any] = {} if labels is None else {"labels": labels}
+        if targets is not None:
+            more["targets"] = [_wide(row) for row in targets]
         with torch.autocast(rows[0].device.type, enabled=False):
-            return self.objective(*(r.float() if r.is_floating_point() and r.itemsize < 4 else r for r in rows))
+            return self.objective(*map(_wide, rows), **more)
+
+
+def _wide(rows: Tensor) -> Tensor:
+    return rows.float() if rows.is_floating_point() and rows.itemsize < 4 else rows

@@ -8,7 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..modules import Norm, Teacher, mean, mlp
+from .. import mixers
+from ..errors import ConfigError
+from ..modules import Norm, Teacher, mlp
+from ..objectives.rows import crossed
 from .base import Method
 
 
@@ -16,7 +19,8 @@ class JointEmbedding(Method):
     """Embed two or more views of each item and compare them.
 
     A pairwise objective `f(a, b)` is averaged over all pairs of views; one that takes `f(*views)` gets them all. With a
-    teacher, a predictor or a stopped gradient, predictions of each view are compared with the targets of the others.
+    teacher, a predictor or a stopped gradient, predictions of each view are compared with the targets of the others: pair
+    by pair, or at once by an objective that takes `f(*predictions, targets=...)`, target j being that of view j.
 
     Args:
         projector: widths of the head that the objective sees; empty for none.
@@ -26,33 +30,47 @@ class JointEmbedding(Method):
         momentum: of the teacher; 0 for no teacher.
         stop_gradient: hold targets still where there is no teacher (SimSiam).
         teacher_views: how many of the views, the first ones, the teacher sees; 0 for all (DINO: the large crops).
+        mixer: how the losses of several pairs meet in the encoder's rows: their `sum`, or without conflict by `mgda`,
+            `pcgrad` or, item by item, `realign`; for views that are modalities.
     """
 
     def __init__(self, encoder: Any, augmentation: Any, objective: Any, projector: tuple[int, ...] = (256, 128),
                  predictor: tuple[int, ...] = (), norm: Norm = "batch", last_norm: bool = False, momentum: float = 0.0,
-                 stop_gradient: bool = False, teacher_views: int = 0) -> None:
-        super().__init__(encoder, augmentation, objective)
-        self.projector = mlp(encoder.width, *projector, norm=norm, last_norm=last_norm)
+                 stop_gradient: bool = False, teacher_views: int = 0, mixer: mixers.Name = "sum") -> None:
         width = projector[-1] if projector else encoder.width
+        super().__init__(encoder, augmentation, objective, width)
+        self.projector = mlp(encoder.width, *projector, norm=norm, last_norm=last_norm)
         self.predictor = mlp(width, *predictor, width, norm=norm) if predictor else nn.Identity()
         branch = nn.ModuleDict({"encoder": encoder, "projector": self.projector})
         self.teacher = Teacher(branch, momentum) if momentum else None
-        self.stop_gradient, self.teacher_views = stop_gradient, teacher_views
+        self.stop_gradient, self.teacher_views, self.mixer = stop_gradient, teacher_views, mixer
         self.symmetric = not (momentum or predictor or stop_gradient)
-        self.takes_all = any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(
-            getattr(objective, "forward", objective)).parameters.values())
+        taken = inspect.signature(getattr(objective, "forward", objective)).parameters
+        self.takes_all = any(p.kind is p.VAR_POSITIONAL for p in taken.values())
+        self.takes_targets, self.takes_labels = self.takes_all and "targets" in taken, "labels" in taken
+        if mixer != "sum" and self.takes_all and (self.symmetric or self.takes_targets):
+            raise ValueError(f"mixer={mixer} mixes the losses of pairs of views; "
+                             f"{type(objective).__name__} takes all views at once")
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         views = self.augmentation(batch)
-        rows = [self.projector(self.encoder(view).pooled) for view in views]
-        if not self.symmetric:
-            pairs = [(self.predictor(row), target) for i, row in enumerate(rows)
-                     for j, target in enumerate(self.targets(views, rows)) if i != j]
-        elif self.takes_all:
-            return {"loss": self.compare(*rows)}
-        else:
+        pooled = [self.encoder(view).pooled for view in views]
+        rows = [self.projector(row) for row in pooled]
+        labels = self.labels(batch) if self.takes_labels else None
+        if self.symmetric:
+            if self.takes_all:
+                return {"loss": self.compare(*rows, labels=labels)}
             pairs = list(combinations(rows, 2))
-        return {"loss": mean(self.compare(a, b) for a, b in pairs)}
+        else:
+            guesses, targets = [self.predictor(row) for row in rows], self.targets(views, rows)
+            if self.takes_targets:
+                return {"loss": self.compare(*guesses, targets=targets, labels=labels)}
+            pairs = crossed(guesses, targets)
+        if not pairs:
+            raise ConfigError(f"{type(self).__name__} compares views with each other, and {type(self.augmentation).__name__} "
+                              f"makes {len(views)}.\n  Try: an augmentation that makes two or more")
+        losses = {str(i): self.compare(a, b, labels=labels) for i, (a, b) in enumerate(pairs)}
+        return {"loss": mixers.mix(losses, pooled, self.mixer) / len(losses)}
 
     def targets(self, views: tuple[Any, ...], rows: list[Tensor]) -> list[Tensor]:
         """What the predictions are compared with: rows of the teacher, or the student's own, held still if asked."""

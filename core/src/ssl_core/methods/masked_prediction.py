@@ -29,8 +29,8 @@ class MaskedPrediction(Method):
     def __init__(self, encoder: Any, augmentation: Any, objective: Any, target: Literal["latent", "input"] = "latent",
                  predictor: Literal["mlp", "attention"] = "attention", hidden: int = 0, momentum: float = 0.996,
                  normalize: bool = True, keep: Literal["student", "teacher"] = "student") -> None:
-        super().__init__(encoder, augmentation, objective)
         outputs = encoder.width if target == "latent" else encoder.input_width
+        super().__init__(encoder, augmentation, objective, outputs)
         self.predictor = PREDICTORS[predictor](encoder.width, encoder.axes, outputs, hidden)
         self.teacher = Teacher(encoder, momentum) if target == "latent" else None
         if keep == "teacher" and self.teacher is None:

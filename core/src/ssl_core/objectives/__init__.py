@@ -1,5 +1,14 @@
 """Objectives: `objective(*rows) -> ()` on aligned rows, each (N, D). Row i of one view belongs to row i of the others.
 
-One that is written `forward(self, a, b)` compares pairs; the composer averages it over all pairs of views. One that is
-written `forward(self, *views)` takes all views at once.
+What the signature of `forward` asks for, the composer gives:
+
+- `forward(self, a, b)` compares a pair; it is averaged over all pairs of views.
+- `forward(self, *views)` takes all views at once.
+- `forward(self, *views, targets=())` also takes the rows of the teacher: target j belongs to view j. Without targets the
+  views, held still, stand for them.
+- a keyword `labels` gets the labels of the items, (N,).
+
+What it has as a method is called: `allocate(width)` once, before training, where it keeps rows of a width D (a queue,
+prototypes, a head); `after_step()` after each step of the optimizer. An attribute `progress = Progress()` of its class is
+kept up to date. Where the batch is split over processes, rows are gathered (`ssl_core.distributed`).
 """

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..distributed import gather
 from .moments import off_diagonal
+from .rows import need
 
 
 class BarlowTwins(nn.Module):
-    """Equal columns should correlate, different ones should not.
+    """Equal columns should correlate, different ones should not, over the batch of all processes.
 
     Args:
         redundancy: weight of the off-diagonal terms (lambda); shrink it as 1 / D for wide projectors.
@@ -19,8 +21,9 @@ class BarlowTwins(nn.Module):
         self.redundancy, self.scale = redundancy, scale
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """(N, D), (N, D) -> ()."""
-        a, b = standardised(a), standardised(b)
+        """(N, D), (N, D) -> (); N of at least 2."""
+        need(a, 2, "Barlow Twins")
+        a, b = standardised(gather(a)), standardised(gather(b))
         agree = (1 - (a * b).mean(dim=0)).square().sum()
         return self.scale * (agree + self.redundancy * off_diagonal(a, b))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..distributed import gather
 from .moments import off_diagonal
+from .rows import need
 
 
 class VICReg(nn.Module):
-    """Keep aligned rows together, every column alive, and columns apart.
+    """Keep aligned rows together, every column alive, and columns apart, over the batch of all processes.
 
     Args:
         invariance, variance, covariance: weights of the three terms.
@@ -22,9 +24,11 @@ class VICReg(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """(N, D), (N, D) -> (); N of at least 2."""
+        need(a, 2, "VICReg")
+        together, (a, b) = F.mse_loss(a, b), (gather(a), gather(b))
         alive = (self.hinge(a) + self.hinge(b)) / 2
         apart = self.overlap(a) + self.overlap(b)
-        return self.invariance * F.mse_loss(a, b) + self.variance * alive + self.covariance * apart
+        return self.invariance * together + self.variance * alive + self.covariance * apart
 
     def hinge(self, rows: Tensor) -> Tensor:
         """How far the standard deviations of the columns fall short of 1."""

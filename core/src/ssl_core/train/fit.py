@@ -3,50 +3,25 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 
 from ..batches import Batches
 from ..contracts import Progress
+from ..errors import ConfigError
 from ..methods import Method
 from .guards import AtomicCheckpoints, Checkpoints, Compiled, FirstBatch
 from .logs import Bar, Metrics
 from .module import Training
+from .options import TrainerOptions
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed", "64": "64-true"}
-
-
-@dataclass(frozen=True)
-class TrainerOptions:
-    """How to train, whatever is trained.
-
-    Args:
-        accelerator: `auto`, `cpu`, `gpu`, ...
-        devices: how many.
-        precision: `32`, `bf16` or `fp16` (mixed; losses stay in 32 bits), or `64`.
-        compile: compile the encoder with torch.compile.
-        clip: largest norm of the gradient; 0 for none.
-        accumulate: batches per step of the optimizer. (It adds no negatives to a contrastive loss.)
-        log_every: steps between two rows of metrics.
-        checkpoint_seconds, checkpoint_steps: how often to save; 0 steps: by time only.
-        tensorboard: write TensorBoard events.
-    """
-
-    accelerator: str = "auto"
-    devices: int = 1
-    precision: Literal["32", "bf16", "fp16", "64"] = "32"
-    compile: bool = False
-    clip: float = 0.0
-    accumulate: int = 1
-    log_every: int = 10
-    checkpoint_seconds: float = 60.0
-    checkpoint_steps: int = 0
-    tensorboard: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,7 +52,7 @@ class Fit:
         self.checkpoints = Checkpoints(folder / "checkpoints" / "last.ckpt", options.checkpoint_seconds,
                                        options.checkpoint_steps)
         own = [FirstBatch(), self.metrics, Bar(self.metrics, quiet), self.checkpoints]
-        with _less_noise():
+        with _less_noise(), _refusals():
             self.trainer = pl.Trainer(
                 max_epochs=epochs, accelerator=options.accelerator, devices=options.devices,
                 precision=PRECISION[options.precision],  # type: ignore[arg-type]
@@ -94,9 +69,30 @@ class Fit:
             schedule: Callable[[Progress], float], checkpoint: Path | None) -> Fitted:
         """Train, from `checkpoint` if there is one."""
         training = Training(method, optimizer, schedule, batches)
-        with _less_noise():
+        with _less_noise(), _interrupts():
             self.trainer.fit(training, batches, ckpt_path=checkpoint, weights_only=True)
         return Fitted(self.metrics.row, training.seconds, self.trainer.global_step, self.checkpoints.interrupted)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What Lightning cannot do here (a GPU that is not there) is the user's to mend."""
+    try:
+        yield
+    except Exception as error:
+        raise ConfigError(f"the trainer cannot be built: {error}\n"
+                          f"  Try: trainer.accelerator=auto trainer.devices=1 trainer.precision=32") from error
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """Lightning turns Ctrl-C into exit code 1; it stays what it was."""
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise stop.__context__ from None
+        raise
 
 
 class _less_noise:

@@ -17,7 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from ..batches import move
 from ..checks import first_batch
 from ..errors import RunError
-from ..run import atomically
+from ..files import atomically
 from .module import Training
 
 
@@ -49,9 +49,10 @@ class Checkpoints(pl.Callback):
         self.path, self.seconds, self.steps = path, seconds, steps
         self.interrupted = False
         self.before: dict[int, Any] = {}
+        self.step = self.saved_step = -1
 
     def on_train_start(self, trainer: pl.Trainer, training: Training) -> None:
-        self.saved = time.monotonic()
+        self.saved, self.step = time.monotonic(), trainer.global_step
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self.before[number] = signal.signal(number, self._stop)
@@ -63,16 +64,22 @@ class Checkpoints(pl.Callback):
         print("\nstopping after this step; once more to stop at once", file=sys.stderr)
 
     def on_train_batch_end(self, trainer: pl.Trainer, training: Training, *_: Any) -> None:
-        due = self.steps and trainer.global_step % self.steps == 0 or time.monotonic() - self.saved > self.seconds
+        if trainer.global_step == self.step:  # gradients are being accumulated, and a checkpoint holds none
+            return
+        self.step = trainer.global_step
+        due = self.steps and self.step % self.steps == 0 or time.monotonic() - self.saved > self.seconds
         if due or self.interrupted:
             trainer.save_checkpoint(self.path)
-            self.saved = time.monotonic()
+            self.saved, self.saved_step = time.monotonic(), self.step
         if self.interrupted:
             trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, training: Training) -> None:
-        if not self.interrupted:
+        if not self.interrupted or self.saved_step != trainer.global_step:  # it may come after the last step
             trainer.save_checkpoint(self.path)
+
+    def on_exception(self, trainer: pl.Trainer, training: Training, exception: BaseException) -> None:
+        self.teardown(trainer, training, "fit")  # Lightning calls no teardown after an error
 
     def teardown(self, trainer: pl.Trainer, training: Training, stage: str) -> None:
         for number, handler in self.before.items():

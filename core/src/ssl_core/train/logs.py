@@ -4,6 +4,7 @@ from __future__ import annotations
 import csv
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import RunError
+from ..files import atomically
 from .module import Training
 
 START = ("step", "epoch", "seconds", "items_per_second", "lr")
@@ -31,6 +33,7 @@ class Metrics(pl.Callback):
         self.folder, self.size, self.every, self.tensorboard = folder, size, every, tensorboard
         self.kept: list[dict[str, Tensor]] = []
         self.row: dict[str, float] = {}  # the last row written
+        self.steps_since = 0  # the step of that row
         self.names: list[str] = []
         self.events: Any = None
 
@@ -41,11 +44,20 @@ class Metrics(pl.Callback):
         if self.writes and self.tensorboard:
             from tensorboardX import SummaryWriter
             self.events = SummaryWriter(str(self.folder / "tensorboard"), purge_step=trainer.global_step)
-        self.since, self.steps_since = time.monotonic(), trainer.global_step
+        self.since = time.monotonic()
+        self.kept = [{name: loss.to(training.device) for name, loss in step.items()} for step in self.kept]
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs to write the rows that it would have written."""
+        return {"kept": self.kept, "row": self.row, "steps_since": self.steps_since}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.kept, self.row, self.steps_since = state_dict["kept"], state_dict["row"], state_dict["steps_since"]
 
     def on_train_batch_end(self, trainer: pl.Trainer, training: Training, *_: Any) -> None:
         self.kept.append(training.losses)
-        if trainer.global_step % self.every == 0 or not self.row:
+        stepped = trainer.global_step > self.steps_since  # not while gradients are accumulated
+        if stepped and (trainer.global_step % self.every == 0 or not self.row):
             self._write(trainer, training)
 
     def on_train_end(self, trainer: pl.Trainer, training: Training) -> None:
@@ -94,8 +106,9 @@ class Metrics(pl.Callback):
             header, *rows = list(csv.reader(file)) or [[]]
         kept = [row for row in rows if len(row) == len(header) and row[0].isdigit() and int(row[0]) <= step]
         self.names = header
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *kept] if header else [])
+        text = StringIO(newline="")
+        csv.writer(text).writerows([header, *kept] if header else [])
+        atomically(path, lambda beside: beside.write_bytes(text.getvalue().encode()))
 
 
 class Bar(pl.Callback):

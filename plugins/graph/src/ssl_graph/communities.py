@@ -24,12 +24,12 @@ def deca(shares: Tensor, edge_index: Tensor, balance: float = 1.0, normalized: b
     spread = shares.square().sum() / (2 * n)
     if normalized:
         sizes = shares.sum(dim=0).clamp(min=1e-6)
-        flow = torch.zeros_like(shares).index_add_(0, target, shares[source])
+        flow = torch.zeros_like(shares).index_add_(0, target, shares.index_select(0, source))
         density = shares.T @ flow / (sizes[:, None] * sizes)  # (K, K)
         inside, k = density.diagonal().mean(), len(density)
         between = (density.sum() - density.diagonal().sum()) / max(1, k * (k - 1))
         return balance * between - inside + spread
-    inside = (shares[source] * shares[target]).sum()
+    inside = (shares.index_select(0, source) * shares.index_select(0, target)).sum()  # its backward adds, no sort
     between = len(source) - inside
     return balance * between / (n * (n - 1)) - inside / n + spread
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from ssl_core import DataError
-from ssl_core.run import atomically
+from ssl_core.files import atomically
 
 PLANETOID = "https://github.com/kimiyoung/planetoid/raw/master/data"
 BENCHMARK = "https://github.com/shchur/gnn-benchmark/raw/master/data/npz"

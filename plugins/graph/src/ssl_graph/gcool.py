@@ -55,7 +55,12 @@ class GCooL(Method):
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         views = self.augmentation(batch)
-        rows = [F.normalize(self.projector(self.encoder(view).pooled)) for view in views]  # (N, D) each
+        rows = [self.projector(self.encoder(view).pooled) for view in views]
+        with torch.autocast(rows[0].device.type, enabled=False):
+            return self.losses([F.normalize(row.float() if row.itemsize < 4 else row) for row in rows], views)
+
+    def losses(self, rows: list[Tensor], views: tuple[Any, ...]) -> dict[str, Tensor]:
+        """All terms, from unit rows (N, D) of each view."""
         if self.refresh and self.progress.step and self.progress.step % self.refresh == 0:
             self.restart(rows[0])
         shares = [self.assign(h) for h in rows]  # (N, K) each
@@ -68,7 +73,7 @@ class GCooL(Method):
 
     def assign(self, h: Tensor) -> Tensor:
         """Soft membership of each node in each community, (N, K). It teaches the centres, never the encoder."""
-        h, centres = h.detach().float(), F.normalize(self.centres)
+        h, centres = h.detach(), F.normalize(self.centres)
         if self.rbf:
             return (-torch.cdist(h, centres).square() / self.temperature**2).softmax(dim=1)
         return (h @ centres.T / self.temperature).softmax(dim=1)
@@ -76,8 +81,8 @@ class GCooL(Method):
     def communal(self, anchors: Tensor, others: Tensor, shares: Tensor) -> Tensor:
         """Each node should be near the mean of the community that the other view puts it in (ReSC)."""
         member = shares.argmax(dim=1)
-        means, alive = prototypes(others.detach().float(), member, shares.shape[1])
-        return communal_contrast(anchors.float(), means, alive, member, self.temperature, self.gamma if self.rbf else None)
+        means, alive = prototypes(others.detach(), member, shares.shape[1])
+        return communal_contrast(anchors, means, alive, member, self.temperature, self.gamma if self.rbf else None)
 
     @torch.no_grad()
     def prepare(self, batches: Iterable[Any]) -> None:

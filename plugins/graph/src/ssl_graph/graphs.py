@@ -72,7 +72,7 @@ def adjacency(graph: Graph) -> Tensor:
     source, target = graph.edge_index
     weight = graph.get("edge_weight")
     weight = torch.ones(len(source), dtype=graph.x.dtype, device=source.device) if weight is None else weight.to(graph.x.dtype)
-    if not graph.get("by_target"):
+    if graph.get("by_target") is None:
         order = target.argsort(stable=True)
         source, target, weight = source[order], target[order], weight[order]
     starts = torch.zeros(graph.num_nodes + 1, dtype=torch.long, device=source.device)

@@ -10,6 +10,9 @@ def ssl_encoders():
     yield Component(name="gin", target="ssl_graph.encoders:GIN", paper="arXiv:1810.00826",
                     summary="sum of neighbours; items are graphs by default")
     yield Component(name="multiplex", target="ssl_graph.encoders:Multiplex", summary="one gcn per relation, averaged")
+    yield Component(name="diffusion-gcn", target="ssl_graph.methods.mvgrl:DiffusionGCN", paper="arXiv:2006.05582",
+                    summary="one gcn on the graph, one on its diffusion, summed")
+    yield Component(name="mlp", target="ssl_graph.methods.scgc:MLP", summary="a perceptron on each node, without edges")
 
 
 @hookimpl
@@ -26,6 +29,20 @@ def ssl_augmentations():
                        summary="the graph and its personalised PageRank")
     yield Augmentation(name="relations", target="ssl_graph.augmentations:Relations",
                        summary="one view per relation of a multiplex graph")
+    yield Augmentation(name="shuffle", target="ssl_graph.methods.dgi:Shuffle", paper="arXiv:1809.10341",
+                       summary="the graph, and the same with its features in random order")
+    yield Augmentation(name="hide-nodes", target="ssl_graph.methods.graphmae:HideNodes", paper="arXiv:2205.10803",
+                       summary="hide the features of some nodes")
+    yield Augmentation(name="same", target="ssl_graph.methods.pretext:Same", summary="the graph as it is, one view")
+
+
+@hookimpl
+def ssl_objectives():
+    yield Component(name="bce", target="ssl_graph.objectives:BCE", summary="binary cross-entropy of scores")
+    yield Component(name="cca", target="ssl_graph.objectives:CCA", paper="arXiv:2106.12484",
+                    summary="aligned rows alike, columns uncorrelated")
+    yield Component(name="scaled-cosine", target="ssl_graph.objectives:ScaledCosine", paper="arXiv:2205.10803",
+                    summary="a power of one minus the cosine")
 
 
 @hookimpl
@@ -48,10 +65,180 @@ PUBLIC = {
 
 
 @hookimpl
+def ssl_probes():
+    yield Component(name="svm", target="ssl_graph.probes:svm", summary="10-fold RBF-SVM, for collections of graphs")
+    yield Component(name="similar", target="ssl_graph.probes:similar", summary="share of equal labels among the 5 nearest")
+
+
+@hookimpl
 def ssl_methods():
     yield Recipe(
         name="gcool", target="ssl_graph.gcool:GCooL", paper="arXiv:2110.14863",
         summary="contrast nodes with nodes and with the communities found on the way",
         data="digits", encoder="gcn", augmentation="adaptive", objective="infonce",
         options={"epochs": 100, "optimizer": "adam", "optimizer.lr": 1e-3, "optimizer.weight_decay": 1e-5,
-                 "schedule": "constant", "objective.temperature": 0.4, "encoder.width": 256})
+                 "schedule": "constant", "objective.temperature": 0.4, "encoder.width": 256},
+        per_data={  # chosen on validation nodes
+            "cora": {"epochs": 200, "encoder.width": 512, "encoder.activation": "relu", "augmentation.edges": (0.2, 0.4),
+                     "augmentation.features": (0.3, 0.4)},
+            "citeseer": {"epochs": 200, "encoder.width": 512, "objective.temperature": 0.9, "augmentation.edges": (0.2, 0.0),
+                         "augmentation.features": (0.3, 0.2)},
+            "acm": {"encoder": "multiplex", "augmentation": "relations", "encoder.width": 128, "augmentation.edges": 0.2,
+                    "augmentation.features": 0.2}})
+    nodes = {"data": "digits", "encoder": "gcn", "augmentation": "drop"}
+    yield Recipe(
+        name="grace", target="ssl_core:JointEmbedding", paper="arXiv:2006.04131",
+        summary="contrast each node with all others in two views of the graph", **nodes, objective="nt-xent",
+        options=STEADY | {"epochs": 200, "optimizer.lr": 5e-4, "encoder.width": 128, "encoder.hidden": 256,
+                          "encoder.activation": "relu", "objective.temperature": 0.4, "method.norm": "none",
+                          "method.projector": (128, 128)},
+        per_data=GRACE)
+    yield Recipe(
+        name="gca", target="ssl_core:JointEmbedding", paper="arXiv:2010.14945",
+        summary="as grace, but what matters more is dropped less", **nodes | {"augmentation": "adaptive"}, objective="nt-xent",
+        options=STEADY | {"epochs": 200, "optimizer.lr": 5e-4, "encoder.width": 128, "encoder.hidden": 256,
+                          "encoder.activation": "relu", "objective.temperature": 0.4, "method.norm": "none",
+                          "method.projector": (128, 128), "augmentation.edges": (0.2, 0.4),
+                          "augmentation.features": (0.3, 0.4)},
+        per_data=GCA)
+    yield Recipe(
+        name="bgrl", target="ssl_core:JointEmbedding", paper="arXiv:2102.06514",
+        summary="predict a slow copy's view of each node, without negatives", **nodes, objective="cosine",
+        options={"epochs": 300, "optimizer.lr": 5e-4, "optimizer.weight_decay": 1e-5, "schedule.warmup": 0.1,
+                 "encoder.width": 256, "encoder.hidden": 512, "method.projector": (), "method.predictor": (512,),
+                 "method.norm": "none", "method.momentum": 0.99, "augmentation.edges": (0.2, 0.3),
+                 "augmentation.features": (0.2, 0.1)},
+        per_data=BGRL)
+    yield Recipe(
+        name="graph-barlow", target="ssl_core:JointEmbedding", paper="arXiv:2106.02466", experimental=True,
+        summary="make the cross-correlation of two views the identity", **nodes, objective="barlow-twins",
+        options={"epochs": 300, "optimizer.lr": 5e-4, "optimizer.weight_decay": 1e-5, "schedule.warmup": 0.1,
+                 "encoder.width": 256, "method.projector": (), "objective.redundancy": 1 / 256,
+                 "augmentation.edges": (0.3, 0.3), "augmentation.features": (0.3, 0.3)}, per_data=COLLECTIONS)
+    yield Recipe(
+        name="graph-vicreg", target="ssl_core:JointEmbedding", paper="arXiv:2105.04906", experimental=True,
+        summary="variance, invariance and covariance over nodes", **nodes, objective="vicreg",
+        options={"epochs": 200, "optimizer.lr": 5e-4, "optimizer.weight_decay": 1e-5, "encoder.width": 256,
+                 "method.projector": (512, 512), "augmentation.edges": (0.3, 0.3), "augmentation.features": (0.3, 0.3)},
+        per_data=COLLECTIONS)
+    yield Recipe(
+        name="cca-ssg", target="ssl_core:JointEmbedding", paper="arXiv:2106.12484", experimental=True,
+        summary="two views alike, their columns uncorrelated", **nodes, objective="cca",
+        options=STEADY | {"epochs": 50, "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.0, "encoder.width": 512,
+                          "method.projector": (), "augmentation.edges": (0.4, 0.4), "augmentation.features": (0.1, 0.1)},
+        per_data={"citeseer": {"epochs": 20, "encoder.depth": 1, "objective.decorrelation": 5e-4,
+                               "augmentation.features": (0.0, 0.0)}})
+    yield Recipe(
+        name="graphcl", target="ssl_core:JointEmbedding", paper="arXiv:2010.13902",
+        summary="contrast each graph with all others in two views", data="mutag", encoder="gin", augmentation="drop-nodes",
+        objective="infonce",
+        options=STEADY | {"epochs": 20, "optimizer.lr": 1e-2, "optimizer.weight_decay": 0.0, "encoder.width": 32,
+                          "objective.temperature": 0.2, "method.projector": (96, 96), "method.norm": "none"})
+    corrupted = {"data": "digits", "augmentation": "shuffle", "objective": "bce"}
+    yield Recipe(
+        name="dgi", target="ssl_graph.methods.dgi:DGI", paper="arXiv:1809.10341",
+        summary="tell nodes from corrupted ones by a summary of the graph", **corrupted, encoder="gcn",
+        options=STEADY | {"epochs": 300, "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.0, "encoder.width": 512,
+                          "encoder.depth": 1})
+    yield Recipe(
+        name="mvgrl", target="ssl_graph.methods.mvgrl:MVGRL", paper="arXiv:2006.05582", experimental=True,
+        summary="nodes against the summary of the graph's diffusion", **corrupted, encoder="diffusion-gcn",
+        options=STEADY | {"epochs": 300, "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.0})
+    yield Recipe(
+        name="graphmae", target="ssl_graph.methods.graphmae:GraphMAE", paper="arXiv:2205.10803",
+        summary="rebuild the features of hidden nodes", data="digits", encoder="gat", augmentation="hide-nodes",
+        objective="scaled-cosine",
+        options={"epochs": 300, "optimizer": "adam", "optimizer.lr": 1e-3, "optimizer.weight_decay": 2e-4,
+                 "schedule.warmup": 0.0, "encoder.width": 256, "encoder.activation": "prelu", "encoder.dropout": 0.2,
+                 "objective.power": 3.0, "augmentation.ratio": 0.5},
+        per_data=GRAPHMAE)
+    plain = {"data": "digits", "augmentation": "same", "objective": "mse"}
+    clusters = STEADY | {"epochs": 300, "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.0, "encoder.width": 10,
+                         "encoder.hidden": (500, 500, 2000)}
+    yield Recipe(
+        name="scgc", target="ssl_graph.methods.scgc:SCGC", paper="arXiv:2204.12656",
+        summary="clusters of nodes that attract along the graph", **plain, encoder="mlp",
+        options=clusters | {"method.order": 1, "method.contrast": 1.0, "method.clustering": 0.1, "method.sharpness": 0.25},
+        per_data=SCGC)
+    yield Recipe(
+        name="scgc-star", target="ssl_graph.methods.scgc:SCGC", paper="arXiv:2204.12656",
+        summary="as scgc, over several powers of the graph, without a decoder", **plain, encoder="mlp",
+        options=clusters | {"method.order": 1, "method.cumulative": True, "method.reconstruct": False},
+        per_data=SCGC | {"acm": {}})
+    yield Recipe(
+        name="selftask", target="ssl_graph.methods.selftask:SelfTask", paper="arXiv:2006.10141",
+        summary="questions about the graph that answer themselves", **plain, encoder="gcn",
+        options=STEADY | {"epochs": 200, "optimizer.lr": 1e-2, "optimizer.weight_decay": 5e-4, "encoder.width": 128,
+                          "encoder.activation": "relu", "encoder.dropout": 0.5})
+    yield Recipe(
+        name="paretognn", target="ssl_graph.methods.paretognn:ParetoGNN", paper="arXiv:2210.02016",
+        summary="five tasks, their gradients combined so that none is made worse", data="digits", encoder="gcn",
+        augmentation="same", objective="nt-xent",
+        options={"epochs": 200, "schedule": "constant", "optimizer.lr": 5e-4, "optimizer.weight_decay": 1e-5,
+                 "encoder.width": 256, "encoder.hidden": 512, "objective.temperature": 0.1},
+        per_data={"pubmed": {"optimizer.lr": 1e-3}, "amazon-photo": {"optimizer.lr": 1e-4},
+                  "coauthor-cs": {"optimizer.lr": 5e-5}, "coauthor-physics": {"optimizer.lr": 1e-4},
+                  "actor": {"optimizer.lr": 1e-3}, "chameleon": {"optimizer.lr": 5e-5}})
+
+
+STEADY = {"optimizer": "adam", "optimizer.weight_decay": 1e-5, "schedule": "constant"}
+
+#: Where items are graphs.
+COLLECTIONS = {name: {"encoder": "gin", "augmentation": "drop-nodes", "epochs": 20, "optimizer.lr": 1e-3}
+               for name in ("mutag", "proteins", "enzymes")}
+#: Options of the papers by data set; for GCA on Cora and CiteSeer, which its paper has not, those of GRACE.
+GRACE = {
+    "citeseer": {"optimizer.lr": 1e-3, "encoder.width": 256, "encoder.hidden": 512, "encoder.activation": "prelu",
+                 "objective.temperature": 0.9, "method.projector": (256, 256), "augmentation.edges": (0.2, 0.0),
+                 "augmentation.features": (0.3, 0.2)},
+    "pubmed": {"epochs": 1500, "optimizer.lr": 1e-3, "encoder.width": 256, "encoder.hidden": 512,
+               "objective.temperature": 0.7, "method.projector": (256, 256), "augmentation.edges": (0.4, 0.1),
+               "augmentation.features": (0.0, 0.2)},
+}
+GCA = GRACE | {
+    "wikics": {"epochs": 3000, "optimizer.lr": 1e-2, "encoder.width": 256, "encoder.hidden": 512,
+               "encoder.activation": "prelu", "method.projector": (256, 256), "augmentation.edges": (0.2, 0.3),
+               "augmentation.features": (0.1, 0.1)},
+    "amazon-computers": {"epochs": 2000, "optimizer.lr": 1e-2, "encoder.activation": "rrelu", "objective.temperature": 0.2,
+                         "augmentation.edges": (0.6, 0.3), "augmentation.features": (0.2, 0.3)},
+    "amazon-photo": {"epochs": 2000, "optimizer.lr": 0.1, "encoder.width": 256, "encoder.hidden": 512,
+                     "objective.temperature": 0.3, "method.projector": (64, 256), "augmentation.edges": (0.3, 0.5),
+                     "augmentation.features": (0.1, 0.1)},
+    "coauthor-cs": {"epochs": 1000, "encoder.width": 256, "encoder.hidden": 512, "encoder.activation": "rrelu",
+                    "method.projector": (256, 256), "augmentation.edges": (0.3, 0.2)},
+    "coauthor-physics": {"epochs": 1500, "optimizer.lr": 1e-2, "encoder.activation": "rrelu", "objective.temperature": 0.5,
+                         "method.projector": (64, 128), "augmentation.edges": (0.4, 0.1),
+                         "augmentation.features": (0.1, 0.4)},
+}
+_SMALL = {"encoder.width": 128, "encoder.hidden": 256}
+BGRL = {
+    "wikics": {"epochs": 10_000},
+    "amazon-computers": {"epochs": 10_000, "augmentation.edges": (0.5, 0.4)} | _SMALL,
+    "amazon-photo": {"epochs": 10_000, "optimizer.lr": 1e-4, "augmentation.edges": (0.4, 0.1),
+                     "augmentation.features": (0.1, 0.2)} | _SMALL,
+    "coauthor-cs": {"epochs": 10_000, "optimizer.lr": 1e-5, "augmentation.edges": (0.3, 0.2),
+                    "augmentation.features": (0.3, 0.4)},
+    "coauthor-physics": {"epochs": 10_000, "optimizer.lr": 1e-5, "augmentation.edges": (0.4, 0.1),
+                         "augmentation.features": (0.1, 0.4)} | _SMALL,
+}
+_GIN = {"encoder": "gin", "method.decoder": "gin", "optimizer.weight_decay": 0.0, "schedule": "constant"}
+_PROTEINS = _GIN | {"epochs": 100, "optimizer.lr": 1.5e-4, "encoder.width": 512, "encoder.depth": 3,
+                    "encoder.readout": "max", "encoder.activation": "prelu", "data.batch_size": 32,
+                    "augmentation.replace": 0.0, "objective.power": 1.0}
+GRAPHMAE = {
+    "cora": {"epochs": 1500, "encoder.width": 512},
+    "citeseer": {"encoder.width": 512, "encoder.heads": 2, "optimizer.weight_decay": 2e-5, "objective.power": 1.0,
+                 "augmentation.replace": 0.1},
+    "pubmed": {"epochs": 1000, "encoder.width": 1024, "optimizer.weight_decay": 1e-5, "augmentation.ratio": 0.75,
+               "augmentation.replace": 0.0},
+    "mutag": _GIN | {"epochs": 20, "optimizer.lr": 5e-4, "encoder.width": 32, "encoder.depth": 5, "encoder.readout": "sum",
+                     "encoder.activation": "prelu", "data.batch_size": 64, "augmentation.ratio": 0.75,
+                     "augmentation.replace": 0.1, "objective.power": 2.0},
+    "proteins": _PROTEINS,
+    "enzymes": _PROTEINS,  # not in the paper
+}
+SCGC = {
+    "cora": {"data.normalize": False},
+    "citeseer": {"data.normalize": False, "optimizer.lr": 1e-4},
+    "acm": {"method.order": 2, "method.contrast": 0.5},
+}

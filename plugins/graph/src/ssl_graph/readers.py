@@ -114,9 +114,11 @@ def _csr(held: dict[str, Any], name: str) -> Any:
 
 def pt(path: Path) -> Raw:
     """A PyG `Data` saved by `torch.save`, opened with `weights_only=True`."""
-    import torch_geometric.data  # noqa: F401 - tells torch which classes of PyG are safe
+    from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
+    from torch_geometric.data.storage import GlobalStorage
     try:
-        graph = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([Graph, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
+            graph = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise DataError(f"{path} cannot be opened safely: {str(error).splitlines()[0]}\n"
                         f"  Try: saving a torch_geometric.data.Data, or an .npz with x and edge_index") from error

@@ -1,0 +1,119 @@
+"""T-JEPA on four real tables over several seeds, beside the untrained encoder, raw features and boosted trees: one table,
+written to docs/results/tabular.md.
+
+    python benchmarks/results_tabular.py --data ../shared/data/tabular [--datasets adult,california] [--methods tjepa]
+        [--seeds 5] [--epochs 50] [--cache FOLDER] [--set encoder.width=64 ...]
+
+A seed draws weights, subsets of columns and the split. Every run is one JSON file in the cache; runs that are there are not
+repeated, so the command can be stopped and given again.
+"""
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssl_core import Run, __version__, evaluation, pretrain
+from ssl_core.config import parse
+from ssl_core.files import write_json
+from ssl_tabular.probes import boosted
+
+EPOCHS = {"adult": 40, "california": 100, "letter": 100, "hypothyroid": 300}
+COLUMNS = {"linear": ("linear", "rmse"), "k-NN": ("knn", "knn_rmse"), "MLP": ("mlp", "mlp_rmse"),
+           "boosted trees": ("boosted", "boosted_rmse")}
+ABOUT = """Accuracy on the test fold, higher is better; for california the root mean squared error of the standardised
+target, lower is better. Mean and standard deviation over seeds. The penalty, the neighbours, the epoch of the MLP and the
+number of trees are chosen on the validation fold; no option and no epoch of pre-training was chosen on test rows.
+Pre-training sees the rows of the training fold only, without labels; the test rows of adult are the official ones. Raw
+features are quantile-scaled numbers and one-hot categories; boosted trees are scikit-learn's, on raw features."""
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ask.add_argument("--data", type=Path, help="folder that holds the data sets; default: the plugin's cache")
+    ask.add_argument("--datasets", default=",".join(EPOCHS))
+    ask.add_argument("--methods", default="tjepa")
+    ask.add_argument("--seeds", type=int, default=5)
+    ask.add_argument("--epochs", type=int, default=0, help=f"of every run; 0: {EPOCHS}")
+    ask.add_argument("--cache", type=Path, default=Path("runs/results-tabular"), help="one JSON file per run")
+    ask.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "results" / "tabular.md")
+    ask.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="options of every run, as for sslrun")
+    given = ask.parse_args()
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for data in given.datasets.split(","):
+        for method in given.methods.split(","):
+            for seed in range(given.seeds):
+                epochs = given.epochs or EPOCHS[data]
+                result = cached(given.cache, data, method, seed, epochs, given.data, parse(given.set))
+                found.setdefault(data, {}).setdefault(method, []).append(result)
+                given.out.parent.mkdir(parents=True, exist_ok=True)
+                given.out.write_text(page(found, given), encoding="utf-8")  # after each, so that none is lost
+    print(given.out)
+
+
+def cached(folder: Path, data: str, method: str, seed: int, epochs: int, root: Path | None, options: dict[str, Any]
+           ) -> dict[str, Any]:
+    """The result of one run, from its file or made now."""
+    key = hashlib.sha256(json.dumps([epochs, options], sort_keys=True).encode()).hexdigest()[:8]
+    path = folder / f"{data}-{method}-{seed}-{key}.json"
+    if path.is_file():
+        return json.loads(path.read_text(encoding="utf-8"))
+    print(f"{data}, {method}, seed {seed}: {epochs} epochs", file=sys.stderr)
+    where = {} if root is None else {"data.root": str(root.resolve())}
+    with tempfile.TemporaryDirectory() as out:
+        run: Run = pretrain("tabular", method, data, out=Path(out) / "run", quiet=True, seed=seed, epochs=epochs,
+                            probe="linear,knn,mlp", **({"trainer.tensorboard": False} | where | options))
+        if run.result["verdict"] == "interrupted":
+            sys.exit(130)
+        read = run.data()
+        raw = evaluation.raw(read)
+        assert raw is not None
+        trees = boosted(*evaluation.folds(raw, read))
+        result = run.result
+    kept = {name: result[name] for name in ("scores", "untrained", "rankme", "width", "verdict", "seconds", "epochs")}
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, kept | {"raw": result["raw"] | trees})
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def cell(scores: list[dict[str, float]], names: tuple[str, ...]) -> str:
+    """Mean and deviation of a score over seeds, or nothing."""
+    values = [found[name] for found in scores for name in names if name in found]
+    if not values:
+        return ""
+    return f"{statistics.mean(values):.4f}" + (f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else "")
+
+
+def page(found: dict[str, dict[str, list[dict[str, Any]]]], given: argparse.Namespace) -> str:
+    """The page, in Markdown."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    shown = [f"--datasets {','.join(found)}", f"--methods {given.methods}", f"--seeds {given.seeds}"]
+    shown += [f"--epochs {given.epochs}"] * bool(given.epochs) + [f"--set {' '.join(given.set)}"] * bool(given.set)
+    lines = ["# Tabular", "", ABOUT, "", f"ssl-core {__version__}, torch {torch.__version__}, {device}.", "",
+             f"    python benchmarks/results_tabular.py --data FOLDER {' '.join(shown)}", "",
+             f"| | | {' | '.join(COLUMNS)} | epochs | seconds | RankMe |", "|---" * (len(COLUMNS) + 5) + "|"]
+    for data, methods in found.items():
+        first = next(iter(methods.values()))
+        rows: list[tuple[str, list[dict[str, float]], str]] = [
+            ("raw features", [result["raw"] for result in first], " | | |")]
+        for method, results in methods.items():
+            seconds = statistics.mean(result["seconds"] for result in results)
+            rank = statistics.mean(result["rankme"] for result in results)
+            rows += [(f"{method}, untrained", [result["untrained"] for result in results], " 0 | | |"),
+                     (method, [result["scores"] for result in results],
+                      f" {results[0]['epochs']} | {seconds:.0f} | {rank:.0f} of {results[0]['width']} |")]
+        for name, scores, more in rows:
+            lines.append(f"| {data} | {name} | " + " | ".join(cell(scores, names) for names in COLUMNS.values()) + f" |{more}")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Train methods of the vision plugin on CIFAR-10 for some minutes each, and write what they learned as a table.
+
+Every method gets as many whole epochs as fit into its minutes, measured on its first steps, one at least. Beside it stand
+the untrained encoder and the raw pixels. The optimizer is AdamW for all: the papers' LARS needs hundreds of epochs.
+
+    python benchmarks/results_vision.py --root FOLDER [--minutes 30] [--methods simclr,vicreg] [KEY=VALUE ...]
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssl_core import Run, __version__, pretrain
+from ssl_core.batches import move
+from ssl_core.config import parse, resolve
+from ssl_core.optimizers import groups
+from ssl_core.plugins import Plugins
+from ssl_core.pretraining import assemble
+
+METHODS = "simclr,vicreg,barlow-twins,byol,dino,swav,lejepa"
+SHORT = {"optimizer": "adamw", "optimizer.lr": 1e-3, "optimizer.weight_decay": 1e-4, "schedule.warmup": 0.1}
+COLUMNS = ("linear", "knn")
+
+
+def seconds_per_epoch(method: str, options: dict[str, Any], steps: int = 3) -> float:
+    """How long an epoch takes, from a few steps without the first."""
+    parts = assemble(resolve(Plugins(), "vision", method, options))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    learner, batches, spent = parts.method.to(device), iter(parts.data.train), []
+    optimizer = parts.optimizer(groups(learner))
+    for _ in range(steps):
+        batch, start = move(next(batches), device), time.perf_counter()
+        learner.step(batch)["loss"].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        learner.after_step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        spent.append(time.perf_counter() - start)
+    return min(spent[1:]) * len(parts.data.train)
+
+
+def trained(method: str, minutes: float, options: dict[str, Any], out: Path | None, baselines: bool) -> dict[str, Any]:
+    """The result of one run."""
+    start = time.perf_counter()
+    epochs = max(1, int(minutes * 60 / seconds_per_epoch(method, options)))
+    print(f"{method}: {epochs} epochs", file=sys.stderr)
+    run: Run = pretrain("vision", method, out=out and out / method, quiet=True, epochs=epochs, baselines=baselines,
+                        **options)
+    return run.result | {"method": method, "total": time.perf_counter() - start}
+
+
+def row(name: str, scores: dict[str, float], *more: Any) -> str:
+    cells = [f"{scores[key]:.3f}" if key in scores else "" for key in COLUMNS]
+    return "| " + " | ".join([name, *cells, *map(str, more)]) + " |"
+
+
+def table(results: list[dict[str, Any]], minutes: float, words: list[str]) -> str:
+    """The page, in Markdown."""
+    first, device = results[0], torch.cuda.get_device_name() if torch.cuda.is_available() else \
+        f"{platform.machine()} CPU, {torch.get_num_threads()} of {os.cpu_count()} cores"
+    lines = [
+        "# Vision", "",
+        f"CIFAR-10 as it was found (see `--root`), about {minutes:g} minutes of training per method, scored on the test "
+        f"fold by probes on frozen features; the penalty and the neighbours are chosen on a tenth of the training fold. "
+        f"ssl-core {__version__}, torch {torch.__version__}, {device}.", "",
+        f"    python benchmarks/results_vision.py {' '.join(words)}", "",
+        "| | linear | k-NN | RankMe | epochs | training, s | in all, s | verdict |", "|---|---|---|---|---|---|---|---|",
+        row("raw pixels", first["raw"], "", "", "", "", ""), row("untrained encoder", first["untrained"], "", 0, 0, "", "")]
+    lines += [row(r["method"], r["scores"], f"{r['rankme']:.0f} of {r['width']}", r["epochs"], round(r["seconds"]),
+                  round(r["total"]), r["verdict"]) for r in results]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    read = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    read.add_argument("--root", type=Path, required=True, help="where CIFAR-10 lies: binary, Python, or cifar10_jpg.zip")
+    read.add_argument("--minutes", type=float, default=30.0, help="of training per method")
+    read.add_argument("--methods", default=METHODS, help="names, separated by commas")
+    read.add_argument("--runs", type=Path, help="keep the runs in this folder (default: runs/)")
+    read.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "results" / "vision.md")
+    read.add_argument("options", nargs="*", metavar="KEY=VALUE", help="for every method, as with sslrun")
+    args = read.parse_args()
+    options = {"data": "cifar10", "data.root": str(args.root.resolve()), "probe": "linear,knn"} | SHORT
+    options |= parse(args.options)
+    offered = Plugins()["vision"].offers["methods"]
+    chosen = [name for name in args.methods.split(",") if name in offered]
+    results: list[dict[str, Any]] = []
+    for name in chosen:
+        results.append(trained(name, args.minutes, options, args.runs, not results))
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        shown = [f"--minutes {args.minutes:g}", f"--methods {','.join(chosen)}", *args.options]
+        args.out.write_text(table(results, args.minutes, shown), encoding="utf-8")  # after each, so that none is lost
+        print(args.out.read_text(encoding="utf-8"), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

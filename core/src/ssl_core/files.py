@@ -1,0 +1,60 @@
+"""Writing files so that a reader, or the next start, never sees half of one."""
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from .errors import RunError
+
+
+def atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a file beside `path`, then put it in place in one step: readers see the old one or the new one."""
+    beside = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        beside = Path(name)
+        write(beside)
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        beside.chmod(0o644)
+        beside.replace(path)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
+    atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def dumps(content: Mapping[str, Any]) -> str:
+    """One line of JSON."""
+    return json.dumps(finite(content), allow_nan=False)
+
+
+def finite(content: Any) -> Any:
+    """Numbers that JSON does not know become null."""
+    if isinstance(content, Mapping):
+        return {key: finite(item) for key, item in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [finite(item) for item in content]
+    return None if isinstance(content, float) and not isfinite(content) else content
+
+
+def plain(content: Any) -> Any:
+    """Only what YAML and JSON know: tuples become lists, anything else its text."""
+    if isinstance(content, Mapping):
+        return {str(key): plain(item) for key, item in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [plain(item) for item in content]
+    return content if isinstance(content, (str, int, float, bool, type(None))) else str(content)

@@ -1,0 +1,132 @@
+"""Every method: its loss falls, it resumes bit for bit, it does not collapse, its graphs may be damaged or lonely."""
+import csv
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.neighbors import kneighbors_graph
+from torch_geometric.data import Data as Graph
+
+from ssl_core import pretrain, resume
+from ssl_core.plugins import Plugins
+from ssl_core.train import guards
+
+SMALL = {"encoder.width": 32, "optimizer.lr": 1e-2, "schedule": "constant"}
+GCN = SMALL | {"encoder.hidden": 32}
+#: Options that make a method small, and the step by which its loss should have fallen.
+NODES = {
+    "grace": GCN | {"method.projector": (32, 32)},
+    "gca": GCN | {"method.projector": (32, 32)},
+    "bgrl": GCN | {"method.predictor": (32,)},
+    "graph-barlow": SMALL,
+    "graph-vicreg": SMALL | {"method.projector": (32, 32)},
+    "cca-ssg": SMALL,
+    "dgi": SMALL,
+    "mvgrl": SMALL,
+    "graphmae": SMALL | {"encoder.heads": 2},
+    "scgc": {"encoder.hidden": (64,), "optimizer.lr": 1e-2, "method.warmup": 0.4},
+    "scgc-star": {"encoder.hidden": (64,), "optimizer.lr": 1e-2, "method.warmup": 0.4, "method.order": 2},
+    "selftask": SMALL,
+    "paretognn": GCN | {"method.projector": (32,), "objective.temperature": 0.3},
+}
+EPOCHS = 8
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """300 real images, each joined to those that look most alike; one of them alone, one without any feature."""
+    images = load_digits()
+    x = images.data[:300].astype(np.float32) / 16
+    edges = torch.from_numpy(np.stack(kneighbors_graph(x, 5).nonzero())).long()
+    x, edges = torch.from_numpy(x), edges[:, (edges != 7).all(dim=0)]
+    x[9] = 0
+    return Graph(x=x, edge_index=edges, y=torch.from_numpy(images.target[:300]))
+
+
+def train(out, method, data, **more):
+    given = NODES.get(method, {}) | {"epochs": EPOCHS, "baselines": False, "probe": ""} | more
+    trainer = {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}
+    return pretrain("graph", method, data=data, out=out, quiet=True, trainer=trainer, **given)
+
+
+def losses(run):
+    with (run.path / "metrics.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+@pytest.fixture
+def dies_at(monkeypatch):
+    whole = guards.Checkpoints.on_train_batch_end
+
+    def install(stop):
+        def end(self, trainer, *rest):
+            whole(self, trainer, *rest)
+            if trainer.global_step == stop:
+                raise Killed
+        monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", end)
+        return lambda: monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", whole)
+    return install
+
+
+def test_the_table_holds_every_method_of_the_window():
+    offered = set(Plugins()["graph"].offers["methods"])
+    assert offered - set(NODES) == {"gcool", "graphcl"}  # tested in a file of its own, and below
+
+
+@pytest.mark.parametrize("method", NODES)
+def test_learns_and_resumes_bit_for_bit(method, digits, tmp_path, dies_at):
+    straight = train(tmp_path / "straight", method, digits)
+    found = losses(straight)
+    assert len(found) == EPOCHS and np.isfinite(found).all()
+    start = 4 if method.startswith("scgc") else 0  # until then, the autoencoder alone
+    assert min(found[-2:]) < found[start]
+    assert straight.result["rankme"] > 2
+    assert straight.result["verdict"] != "diverged"
+    revive = dies_at(5)
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", method, digits)
+    revive()
+    resumed = resume(tmp_path / "cut", data=digits, quiet=True)
+    assert losses(resumed) == found
+    ours, theirs = resumed.encoder.state_dict(), straight.encoder.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("method", ["dgi", "cca-ssg"])
+def test_twenty_steps_beat_raw_features_on_cora(method, shared, tmp_path):
+    run = pretrain("graph", method, data="cora", out=tmp_path / "run", quiet=True, probe="knn", epochs=20,
+                   trainer={"tensorboard": False},
+                   **{"data.root": str(shared), "encoder.width": 64, "optimizer.lr": 3e-3})
+    assert run.result["scores"]["knn"] > run.result["raw"]["knn"] + 0.05
+
+
+@pytest.mark.parametrize("method", ["graphcl", "graphmae"])
+def test_learns_from_collections_of_graphs(method, shared, tmp_path, dies_at):
+    given = {"data": "mutag", "data.root": str(shared), "epochs": 4, "probe": "linear", "baselines": False}
+    trainer = {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}
+    straight = pretrain("graph", method, out=tmp_path / "straight", quiet=True, trainer=trainer, **given)
+    found = losses(straight)
+    assert np.isfinite(found).all() and np.mean(found[-2:]) < np.mean(found[:2])
+    assert straight.result["rankme"] > 1.5
+    revive = dies_at(3)
+    with pytest.raises(Killed):
+        pretrain("graph", method, out=tmp_path / "cut", quiet=True, trainer=trainer, **given)
+    revive()
+    assert losses(resume(tmp_path / "cut", quiet=True)) == found
+
+
+def test_batches_of_a_collection_mix_its_classes(shared):
+    """GraphCL's training loader was not shuffled, and the files are ordered by class."""
+    data = Plugins().find("datasets", "proteins", "graph").load()(root=shared, batch_size=64)
+    torch.manual_seed(0)
+    labels = {graph: int(label) for graph, label in enumerate(data.labels)}
+    ordered = [labels[i] for i in range(64)]
+    assert len(set(ordered)) == 1, "the file itself is ordered: what the loader has to undo"
+    plain = [float(batch.num_nodes) for batch in data.items]
+    drawn = [[float(batch.num_nodes) for batch in data.train] for _ in range(2)]
+    assert drawn[0] != plain and drawn[0] != drawn[1]

@@ -1,0 +1,1 @@
+"""Methods on frames; each file reads like its paper."""

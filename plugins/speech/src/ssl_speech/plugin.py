@@ -1,0 +1,81 @@
+"""The shop window: what this plugin offers. Imports no torch."""
+from ssl_core import Augmentation, Component, Dataset, Recipe, hookimpl
+
+
+@hookimpl
+def ssl_encoders():
+    yield Component(name="wav2vec2", target="ssl_speech.encoders:Wav2Vec2", paper="arXiv:2006.11477",
+                    summary="convolutions over samples, then a transformer: tiny, base, large")
+    yield Component(name="mel", target="ssl_speech.encoders:Mel", paper="arXiv:2007.06028",
+                    summary="a transformer over log-mel frames")
+
+
+@hookimpl
+def ssl_augmentations():
+    yield Augmentation(name="spans", makes="mask", target="ssl_speech.masks:SpanMask", paper="arXiv:2006.11477",
+                       summary="hide spans of frames")
+    yield Augmentation(name="perturb", target="ssl_speech.augmentations:Perturb",
+                       summary="speed, room, band limits, noise, gaps and gain of the waveform")
+
+
+@hookimpl
+def ssl_objectives():
+    yield Component(name="within-contrast", target="ssl_speech.objectives:WithinContrast", paper="arXiv:2006.11477",
+                    summary="tell the right frame from others of the same recording")
+    yield Component(name="cross-entropy", target="ssl_speech.objectives:CrossEntropy", summary="name the right class")
+    yield Component(name="l1", target="ssl_speech.objectives:L1", summary="predict the target, mean absolute error")
+
+
+@hookimpl
+def ssl_datasets():
+    yield Dataset(name="vowels", target="ssl_speech.data:vowels", synthetic=True,
+                  summary="ten made-up words of vowels by six made-up speakers")
+    yield Dataset(name="fsdd", target="ssl_speech.data:fsdd", summary="3,000 spoken digits, six speakers")
+    yield Dataset(name="file", target="ssl_speech.data:read", reads=True,
+                  summary="your own: a folder, a manifest (.tsv, .jsonl, wav.scp), a recording, or arrays")
+
+
+@hookimpl
+def ssl_methods():
+    masked = {"data": "vowels", "encoder": "wav2vec2", "augmentation": "spans"}
+    adam = {"optimizer": "adamw", "optimizer.lr": 2e-3, "optimizer.betas": (0.9, 0.98), "optimizer.weight_decay": 0.01,
+            "schedule": "wsd", "schedule.decay": 0.9, "trainer.clip": 5.0, "epochs": 60}
+    short = {"augmentation.span": 6}  # frames of 20 ms; the papers' 10 suit recordings of many seconds
+    fsdd = {"fsdd": {"data.rate": 16000}}  # the convolutions are made for 16 kHz
+    yield Recipe(
+        name="wav2vec2", target="ssl_speech.methods.wav2vec2:Wav2Vec2", paper="arXiv:2006.11477", **masked,
+        objective="within-contrast", summary="find the quantised frame behind each hidden one",
+        options=adam | short, per_data=fsdd)
+    yield Recipe(
+        name="hubert", target="ssl_speech.methods.hubert:HuBERT", paper="arXiv:2106.07447", **masked,
+        objective="cross-entropy", summary="name the cluster of each hidden frame",
+        options=adam | short | {"augmentation.ratio": 0.8}, per_data=fsdd)
+    yield Recipe(
+        name="wavlm", target="ssl_speech.methods.hubert:HuBERT", paper="arXiv:2110.13900", **masked,
+        objective="cross-entropy", summary="hubert with other voices and noise laid over, and gated relative positions",
+        options=adam | short | {"augmentation.ratio": 0.8, "method.mix": 0.2, "encoder.positions": "gated"}, per_data=fsdd)
+    yield Recipe(
+        name="data2vec-audio", target="ssl_speech.methods.data2vec:Data2Vec", paper="arXiv:2202.03555", **masked,
+        objective="mse", summary="predict a slow teacher's upper layers behind hidden frames",
+        options=adam | short | {"optimizer.lr": 1e-3, "augmentation.least": 1}, per_data=fsdd)
+    yield Recipe(
+        name="w2v-bert", target="ssl_speech.methods.wav2vec2:Wav2Vec2", paper="arXiv:2108.06209", experimental=True,
+        data="vowels", encoder="mel", augmentation="spans", objective="within-contrast",
+        summary="wav2vec2 in the lower blocks, naming its codes in the upper ones; transformer blocks, not conformer",
+        options=adam | short | {"encoder.depth": 4, "method.layer": 2, "method.naming": 1.0, "method.groups": 1,
+                                "method.entries": 64})
+    yield Recipe(
+        name="tera", target="ssl_speech.methods.tera:TERA", paper="arXiv:2007.06028", data="vowels", encoder="mel",
+        augmentation="spans", objective="l1", summary="undo alterations of time, frequency and magnitude",
+        options=adam | {"optimizer.lr": 1e-3, "encoder.hop": 0.01, "augmentation.ratio": 0.15, "augmentation.span": 7,
+                        "augmentation.least": 1})
+    views = {"data": "vowels", "encoder": "mel", "augmentation": "perturb"}
+    joined = {"fsdd": {"data.join": 0.0}}  # a view shows one word
+    yield Recipe(
+        name="speech-simclr", target="ssl_core:JointEmbedding", paper="arXiv:2010.13991", **views, objective="nt-xent",
+        summary="contrast perturbed views of recordings", per_data=joined,
+        options=adam | {"optimizer.lr": 1e-3, "objective.temperature": 0.1})
+    yield Recipe(
+        name="speech-vicreg", target="ssl_core:JointEmbedding", paper="arXiv:2105.04906", **views, objective="vicreg",
+        summary="agree on perturbed views, with variance and without covariance", per_data=joined,
+        options=adam | {"optimizer.lr": 1e-3, "method.projector": (256, 256)})

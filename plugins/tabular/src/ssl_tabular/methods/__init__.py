@@ -1,0 +1,1 @@
+"""Methods that the composers of the core cannot express, one file each."""

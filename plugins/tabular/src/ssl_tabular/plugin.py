@@ -1,0 +1,107 @@
+"""The shop window: what this plugin offers. Imports no torch."""
+from ssl_core import Augmentation, Component, Dataset, Recipe, hookimpl
+
+
+@hookimpl
+def ssl_encoders():
+    yield Component(name="transformer", target="ssl_tabular.encoders:Transformer", paper="arXiv:2106.11959",
+                    summary="attention over columns as tokens")
+    yield Component(name="mlp", target="ssl_tabular.encoders:MLP", paper="arXiv:2106.15147",
+                    summary="a perceptron over all columns")
+    yield Component(name="resnet", target="ssl_tabular.encoders:ResNet", paper="arXiv:2106.11959",
+                    summary="a residual perceptron over all columns")
+    yield Component(name="saint", target="ssl_tabular.row_attention:Saint", paper="arXiv:2106.01342",
+                    summary="attention over columns, then over rows")
+    yield Component(name="windows", target="ssl_tabular.encoders:Windows", paper="arXiv:2110.04361",
+                    summary="one perceptron for overlapping windows of the features")
+
+
+@hookimpl
+def ssl_augmentations():
+    yield Augmentation(name="corrupt", target="ssl_tabular.augmentations:Corrupt", paper="arXiv:2106.15147",
+                       summary="replace cells by those of other rows")
+    yield Augmentation(name="column-subsets", makes="mask", target="ssl_tabular.augmentations:ColumnSubsets",
+                       paper="arXiv:2410.05016", summary="columns to see, and disjoint ones to predict")
+
+
+@hookimpl
+def ssl_datasets():
+    yield Dataset(name="breast-cancer", target="ssl_tabular.data:breast_cancer",
+                  summary="569 real tumours, 30 numbers, 2 classes")
+    yield Dataset(name="file", target="ssl_tabular.data:read", reads=True,
+                  summary="your own: CSV, TSV, Parquet, Arrow, a DataFrame, an array")
+    for name, about in PUBLIC.items():
+        yield Dataset(name=name, target=f"ssl_tabular.data:{name}", summary=about)
+
+
+PUBLIC = {
+    "adult": "48,842 people, 14 columns, 2 classes; official test rows",
+    "california": "20,640 districts, 8 numbers, house value",
+    "letter": "20,000 letters, 16 numbers, 26 classes", "hypothyroid": "3,772 patients, 29 columns, 4 classes",
+    "jannis": "83,733 rows, 54 numbers, 4 classes (OpenML)", "helena": "65,196 rows, 27 numbers, 100 classes (OpenML)",
+    "higgs": "98,050 collisions, 28 numbers, 2 classes (OpenML)", "aloi": "108,000 images, 128 numbers, 1,000 classes (OpenML)",
+    "covertype": "581,012 patches of forest, 54 columns, 7 classes (OpenML)",
+}
+
+
+@hookimpl
+def ssl_probes():
+    yield Component(name="mlp", target="ssl_tabular.probes:mlp", summary="a small perceptron, stopped by the validation fold")
+    yield Component(name="boosted", target="ssl_tabular.probes:boosted",
+                    summary="gradient-boosted trees, chosen by the validation fold")
+
+
+PROBES = "linear,knn,mlp"
+
+
+@hookimpl
+def ssl_methods():
+    yield Recipe(
+        name="tjepa", target="ssl_tabular.methods.tjepa:TJEPA", paper="arXiv:2410.05016",
+        summary="predict the embedding of hidden columns from others",
+        data="breast-cancer", encoder="transformer", augmentation="column-subsets", objective="mse",
+        options={"epochs": 100, "optimizer": "adamw", "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.0,
+                 "schedule": "cosine", "schedule.warmup": 0.05, "encoder.readout": "flatten", "encoder.width": 32,
+                 "probe": PROBES})
+    yield Recipe(
+        name="scarf", target="ssl_core:JointEmbedding", paper="arXiv:2106.15147",
+        summary="contrast a row with a copy of which most cells come from other rows",
+        data="breast-cancer", encoder="mlp", augmentation="corrupt", objective="infonce",
+        options={"epochs": 100, "optimizer": "adam", "optimizer.lr": 1e-3, "schedule": "constant", "objective.temperature": 1.0,
+                 "objective.symmetric": False, "augmentation.share": 0.6, "method.projector": (256, 256), "method.norm": "none",
+                 "probe": PROBES})
+    yield Recipe(
+        name="tabular-barlow", target="ssl_core:JointEmbedding", paper="arXiv:2103.03230",
+        summary="two corrupted copies of a row, redundancy reduction",
+        data="breast-cancer", encoder="mlp", augmentation="corrupt", objective="barlow-twins",
+        options={"epochs": 100, "optimizer.lr": 1e-3, "augmentation.share": 0.4, "augmentation.clean": False,
+                 "objective.redundancy": 5e-3, "method.projector": (256, 256), "probe": PROBES})
+    yield Recipe(
+        name="vime", target="ssl_tabular.methods.vime:VIME", paper="NeurIPS 2020",
+        summary="which cells of a row were replaced, and by what",
+        data="breast-cancer", encoder="mlp", augmentation="corrupt", objective="mse",
+        options={"epochs": 100, "optimizer": "rmsprop", "optimizer.lr": 1e-3, "schedule": "constant", "augmentation.share": 0.3,
+                 "augmentation.exact": False, "augmentation.draw": "shuffle", "encoder.depth": 2, "probe": PROBES})
+    yield Recipe(
+        name="dae", target="ssl_tabular.methods.reconstruction:Reconstruction", paper="doi:10.1145/1390156.1390294",
+        summary="rebuild a row from a copy with swapped cells",
+        data="breast-cancer", encoder="mlp", augmentation="corrupt", objective="mse",
+        options={"epochs": 100, "optimizer.lr": 1e-3, "augmentation.share": 0.2, "augmentation.exact": False, "probe": PROBES})
+    yield Recipe(
+        name="binning", target="ssl_tabular.methods.reconstruction:Reconstruction", paper="arXiv:2405.07414",
+        summary="rebuild the bins of a row's numbers",
+        data="breast-cancer", encoder="mlp", augmentation="corrupt", objective="mse",
+        options={"epochs": 100, "optimizer.lr": 1e-3, "augmentation.share": 0.2, "augmentation.exact": False,
+                 "method.target": "bins", "probe": PROBES})
+    yield Recipe(
+        name="subtab", target="ssl_tabular.methods.subtab:SubTab", paper="arXiv:2110.04361",
+        summary="rebuild the row from windows of its features, which agree",
+        data="breast-cancer", encoder="windows", augmentation="corrupt", objective="nt-xent",
+        options={"epochs": 100, "optimizer": "adam", "optimizer.lr": 1e-3, "schedule": "constant", "objective.temperature": 0.1,
+                 "augmentation.share": 0.15, "augmentation.exact": False, "probe": PROBES})
+    yield Recipe(
+        name="saint", target="ssl_tabular.methods.saint:SAINT", paper="arXiv:2106.01342",
+        summary="contrast with a mixed copy, and denoise it, with attention between rows",
+        data="breast-cancer", encoder="saint", augmentation="corrupt", objective="infonce",
+        options={"epochs": 50, "optimizer.lr": 1e-4, "schedule": "constant", "objective.temperature": 0.7,
+                 "augmentation.share": 0.1, "augmentation.exact": False, "augmentation.draw": "row", "probe": PROBES})

@@ -1,0 +1,1 @@
+"""Self-supervised learning on images, for ssl-core. A batch is an `Images`."""

@@ -1,0 +1,89 @@
+"""Every method of the window learns on a small slice, can be resumed, and reaches the encoder. One table."""
+import csv
+
+import pytest
+import torch
+
+from ssl_core import pretrain, resume
+from ssl_core.config import resolve
+from ssl_core.plugins import Plugins
+from ssl_core.train import guards
+
+METHODS = Plugins()["vision"].offers["methods"]
+SMALL = {"epochs": 2, "probe": "", "baselines": False, "data.batch_size": 256,
+         "trainer": {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}}
+MASKED = ("mae", "i-jepa")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+def train(out, method, **more):
+    width = {"encoder.width": 16} | ({"encoder.depth": 1} if method in MASKED else {})
+    return pretrain("vision", method, out=out, quiet=True, **SMALL | width | more)
+
+
+def losses(run):
+    with (run.path / "metrics.csv").open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+@pytest.fixture
+def dies_at(monkeypatch):
+    whole = guards.Checkpoints.on_train_batch_end
+
+    def install(stop):
+        def end(self, trainer, *rest):
+            whole(self, trainer, *rest)
+            if trainer.global_step == stop:
+                raise Killed
+        monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", end)
+        return lambda: monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", whole)
+    return install
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_learns_and_resumes_bit_for_bit(method, tmp_path, dies_at):
+    straight = train(tmp_path / "straight", method)
+    seen = losses(straight)
+    assert len(seen) == 8 and all(abs(loss) < 1e4 for loss in seen)
+    first, last = sum(seen[:2]) / 2, sum(seen[-2:]) / 2
+    assert last < first + 0.25 * abs(first)  # it may rise a little at first, where a slow copy or a queue is still empty
+    revive = dies_at(5)
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", method)
+    revive()
+    resumed = resume(tmp_path / "cut", quiet=True)
+    assert losses(resumed) == seen
+    ours, theirs = resumed.encoder.state_dict(), straight.encoder.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("data", ["digits", "cifar10", "mnist", "photos.zip"])
+@pytest.mark.parametrize("method", METHODS)
+def test_options_exist(method, data, tmp_path, monkeypatch):
+    """Every option of every recipe is one that its component takes, for the paper's photos and for small images."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos.zip").touch()
+    from ssl_core.build import options
+    config, plugins = resolve(Plugins(), "vision", method, {"data": data}), Plugins()
+    for part, kind in (("encoder", "encoders"), ("augmentation", "augmentations"), ("objective", "objectives")):
+        taken = options(plugins.find(kind, getattr(config, part), "vision").load())
+        assert set(config.of(part)) <= set(taken), part
+    taken = options(METHODS[method].load())
+    assert set(config.of("method")) <= set(taken)
+
+
+def test_a_few_epochs_beat_the_untrained_encoder(tmp_path):
+    run = pretrain("vision", "simclr", out=tmp_path / "run", quiet=True, epochs=8, probe="linear",
+                   trainer={"tensorboard": False}, encoder={"width": 32})
+    assert run.result["verdict"] == "healthy"
+    assert run.result["scores"]["linear"] > run.result["untrained"]["linear"] + 0.01
+
+
+def test_supervised_objectives_ask_for_labels(tmp_path):
+    from ssl_core import DataError
+    with pytest.raises(DataError, match="labels"):
+        pretrain("vision", "supcon", torch.rand(64, 1, 8, 8), out=tmp_path / "run", quiet=True, epochs=1, encoder="conv",
+                 augmentation="mild", optimizer="adamw", **{"method.projector": [16]})
