@@ -1,5 +1,5 @@
 """Every graph method on every data set it applies to, over several seeds, beside raw features, the untrained encoder and
-a supervised network: one table, written to docs/results/graph.md.
+a supervised network: the section "graph" of docs/results.md.
 
     python benchmarks/results_graph.py --data ../shared/data/graph [--methods gcool,grace] [--datasets cora,citeseer]
         [--seeds 5] [--cache FOLDER] [--set epochs=50 data.split=public]
@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from page import PAGE, write_section
 from torch import nn
 
 from ssl_core import SSLError, evaluation, pretrain
@@ -53,7 +54,7 @@ def main() -> None:
     ask.add_argument("--datasets", default=",".join(NODES + MULTIPLEX + GRAPHS))
     ask.add_argument("--seeds", type=int, default=5)
     ask.add_argument("--cache", type=Path, default=Path("runs/results-graph"), help="one JSON file per run")
-    ask.add_argument("--out", type=Path, default=Path("docs/results/graph.md"))
+    ask.add_argument("--out", type=Path, default=PAGE, help="the page whose section is replaced")
     ask.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="options of every run, as for sslrun")
     given = ask.parse_args()
     options = parse(given.set)
@@ -66,8 +67,7 @@ def main() -> None:
                 rows = [row for seed in range(given.seeds)
                         if (row := cached(given.cache, method, data, seed, given.data, options))]
                 found |= {(data, method): rows} if rows else {}
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(page(found, datasets, given.seeds, options), encoding="utf-8")
+    write_section("graph", page(found, datasets, given.seeds, options), given.out)
     print(given.out)
 
 
@@ -140,14 +140,14 @@ def page(found: dict[tuple[str, str], list[dict[str, Any]]], datasets: Iterable[
     """The whole text of the page."""
     said = " ".join(f"{key}={item}" for key, item in options.items()) if options else "the recipes' own"
     seconds = sum(row["all_seconds"] for rows in found.values() for row in rows)
-    head = ["# Results on graphs", "",
+    head = ["## Graphs", "",
             f"Made by `benchmarks/results_graph.py`: {sum(map(len, found.values()))} runs, {seconds / 60:.0f} minutes of one "
             f"process in all. Options: {said}.", "",
             f"Mean and standard deviation over up to {seeds} seeds, in percent. {ABOUT}", ""]
     for data in datasets:
         rows = {method: results for (where, method), results in found.items() if where == data}
         if rows:
-            head += [f"## {data}", "", *table(rows), ""]
+            head += [f"### {data}", "", *table(rows), ""]
     return "\n".join(head)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from page import PAGE, write_section
 
 from ssl_core import __version__, pretrain
 from ssl_core.assembly import assemble
@@ -103,7 +104,7 @@ def table(plain: dict[str, dict[str, float]], runs: list[dict[str, Any]], minute
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else \
         f"{platform.machine()} CPU, {torch.get_num_threads()} of {os.cpu_count()} cores"
     lines = [
-        "# Speech", "",
+        "## Speech", "",
         f"Free Spoken Digits (8 kHz), about {minutes:g} minutes of training per run on the takes that are not for testing, "
         f"scored by a linear probe of the mean over time of frozen features: test are the official takes 0 to 4, the penalty "
         f"is chosen on takes 5 to 9. Statistics of MFCCs alone nearly solve both tasks: what counts here is the distance from "
@@ -127,7 +128,7 @@ def main() -> None:
     read.add_argument("--methods", default=METHODS, help="names, separated by commas")
     read.add_argument("--fronts", default="wave,mel", help="front ends: wave, mel or both")
     read.add_argument("--runs", type=Path, help="keep the runs in this folder (default: runs/)")
-    read.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "results" / "speech.md")
+    read.add_argument("--out", type=Path, default=PAGE, help="the page whose section is replaced")
     read.add_argument("options", nargs="*", metavar="KEY=VALUE", help="for every method, as with sslrun")
     args = read.parse_args()
     root, more = str(args.root.resolve()), parse(args.options)
@@ -137,9 +138,9 @@ def main() -> None:
     for method, front in cases(args.methods):
         for seed in range(args.seeds if front in args.fronts.split(",") else 0):
             runs.append(trained(method, front, seed, args.minutes, root, more, args.runs))
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            args.out.write_text(table(plain, runs, args.minutes, [*words, *args.options]), encoding="utf-8")
-            print(args.out.read_text(encoding="utf-8"), file=sys.stderr)  # after each run, so that none is lost
+            text = table(plain, runs, args.minutes, [*words, *args.options])
+            write_section("speech", text, args.out)  # after each run, so that none is lost
+            print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """T-JEPA on four real tables over several seeds, beside the untrained encoder, raw features and boosted trees: one table,
-written to docs/results/tabular.md.
+written to the section "tabular" of docs/results.md.
 
     python benchmarks/results_tabular.py --data ../shared/data/tabular [--datasets adult,california] [--methods tjepa]
         [--seeds 5] [--epochs 50] [--cache FOLDER] [--set encoder.width=64 ...]
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from page import PAGE, write_section
 
 from ssl_core import Run, __version__, evaluation, pretrain
 from ssl_core.config import parse
@@ -44,7 +45,7 @@ def main() -> None:
     ask.add_argument("--seeds", type=int, default=5)
     ask.add_argument("--epochs", type=int, default=0, help=f"of every run; 0: {EPOCHS}")
     ask.add_argument("--cache", type=Path, default=Path("runs/results-tabular"), help="one JSON file per run")
-    ask.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "docs" / "results" / "tabular.md")
+    ask.add_argument("--out", type=Path, default=PAGE, help="the page whose section is replaced")
     ask.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="options of every run, as for sslrun")
     given = ask.parse_args()
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
@@ -54,8 +55,7 @@ def main() -> None:
                 epochs = given.epochs or EPOCHS[data]
                 result = cached(given.cache, data, method, seed, epochs, given.data, parse(given.set))
                 found.setdefault(data, {}).setdefault(method, []).append(result)
-                given.out.parent.mkdir(parents=True, exist_ok=True)
-                given.out.write_text(page(found, given), encoding="utf-8")  # after each, so that none is lost
+                write_section("tabular", page(found, given), given.out)  # after each, so that none is lost
     print(given.out)
 
 
@@ -97,7 +97,7 @@ def page(found: dict[str, dict[str, list[dict[str, Any]]]], given: argparse.Name
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
     shown = [f"--datasets {','.join(found)}", f"--methods {given.methods}", f"--seeds {given.seeds}"]
     shown += [f"--epochs {given.epochs}"] * bool(given.epochs) + [f"--set {' '.join(given.set)}"] * bool(given.set)
-    lines = ["# Tabular", "", ABOUT, "", f"ssl-core {__version__}, torch {torch.__version__}, {device}.", "",
+    lines = ["## Tabular", "", ABOUT, "", f"ssl-core {__version__}, torch {torch.__version__}, {device}.", "",
              f"    python benchmarks/results_tabular.py --data FOLDER {' '.join(shown)}", "",
              f"| | | {' | '.join(COLUMNS)} | epochs | seconds | RankMe |", "|---" * (len(COLUMNS) + 5) + "|"]
     for data, methods in found.items():

@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from page import PAGE, write_section
 
 from ssl_core import Run, __version__, pretrain
+from ssl_core.assembly import assemble
 from ssl_core.batches import move
 from ssl_core.config import parse, resolve
 from ssl_core.optimizers import groups
 from ssl_core.plugins import Plugins
-from ssl_core.pretraining import assemble
 
 METHODS = "simclr,vicreg,barlow-twins,byol,dino,swav,lejepa"
 SHORT = {"optimizer": "adamw", "optimizer.lr": 1e-3, "optimizer.weight_decay": 1e-4, "schedule.warmup": 0.1}
@@ -67,7 +68,7 @@ def table(results: list[dict[str, Any]], minutes: float, words: list[str]) -> st
     first, device = results[0], torch.cuda.get_device_name() if torch.cuda.is_available() else \
         f"{platform.machine()} CPU, {torch.get_num_threads()} of {os.cpu_count()} cores"
     lines = [
-        "# Vision", "",
+        "## Vision", "",
         f"CIFAR-10 as it was found (see `--root`), about {minutes:g} minutes of training per method, scored on the test "
         f"fold by probes on frozen features; the penalty and the neighbours are chosen on a tenth of the training fold. "
         f"ssl-core {__version__}, torch {torch.__version__}, {device}.", "",
@@ -85,7 +86,7 @@ def main() -> None:
     read.add_argument("--minutes", type=float, default=30.0, help="of training per method")
     read.add_argument("--methods", default=METHODS, help="names, separated by commas")
     read.add_argument("--runs", type=Path, help="keep the runs in this folder (default: runs/)")
-    read.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "results" / "vision.md")
+    read.add_argument("--out", type=Path, default=PAGE, help="the page whose section is replaced")
     read.add_argument("options", nargs="*", metavar="KEY=VALUE", help="for every method, as with sslrun")
     args = read.parse_args()
     options = {"data": "cifar10", "data.root": str(args.root.resolve()), "probe": "linear,knn"} | SHORT
@@ -95,10 +96,10 @@ def main() -> None:
     results: list[dict[str, Any]] = []
     for name in chosen:
         results.append(trained(name, args.minutes, options, args.runs, not results))
-        args.out.parent.mkdir(parents=True, exist_ok=True)
         shown = [f"--minutes {args.minutes:g}", f"--methods {','.join(chosen)}", *args.options]
-        args.out.write_text(table(results, args.minutes, shown), encoding="utf-8")  # after each, so that none is lost
-        print(args.out.read_text(encoding="utf-8"), file=sys.stderr)
+        text = table(results, args.minutes, shown)
+        write_section("vision", text, args.out)  # after each, so that none is lost
+        print(text, file=sys.stderr)
 
 
 if __name__ == "__main__":

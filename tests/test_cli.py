@@ -12,6 +12,9 @@ import yaml
 from safetensors.torch import load_file
 
 from ssl_core import Run, pretrain
+from ssl_core.assembly import assemble
+from ssl_core.config import resolve
+from ssl_core.plugins import Plugins
 
 TOY = ("--plugin", "toy", "--method", "contrast")
 QUICK = ("epochs=1", "probe=", "baselines=false", "trainer.tensorboard=false")
@@ -246,3 +249,21 @@ def test_the_config_file_is_plain_yaml(done):
     done(*TOY, "epochs=0", "probe=", "--out", "run")
     flat = yaml.safe_load(Path("run/config.yaml").read_text())
     assert flat["encoder.width"] == 16 and flat["plugin"] == "toy" and not any(isinstance(item, dict) for item in flat.values())
+
+
+def test_a_saved_configuration_does_for_another_seed_and_for_other_data(done, tmp_path):
+    """What the data say (columns, seed) is no choice of the user's, so it is not written down as one."""
+    torch.save(torch.randn(64, 5), tmp_path / "five.pt")
+    done("--plugin", "toy", "--method", "contrast", "epochs=0", "probe=", "--out", "first")
+    saved = (tmp_path / "first" / "config.yaml").read_text()
+    assert "encoder.columns" not in saved and "data.seed" not in saved and "encoder.width" in saved
+    done("--config", "first/config.yaml", "data=five.pt", "--seed", "1", "--out", "second")
+    assert json.loads((tmp_path / "second" / "encoder.json").read_text())["options"]["columns"] == 5
+
+
+def test_a_teacher_starts_from_the_given_weights_too(done, tmp_path):
+    done("--plugin", "toy", "--method", "contrast", "epochs=1", "probe=", "--out", "first")
+    method = assemble(resolve(Plugins(), "toy", "byol", {"init": str(tmp_path / "first")})).method
+    trained = Run.load(tmp_path / "first").encoder.state_dict()
+    for encoder in (method.encoder, method.teacher.copy["encoder"]):
+        assert all(bool((weight == trained[name]).all()) for name, weight in encoder.state_dict().items())

@@ -248,3 +248,14 @@ def test_weights_that_fit_nothing_are_refused_and_some_that_do_are_told(sslrun, 
     assert sslrun(*TOY, "epochs=0", "probe=", "--out", "run")[0] == 0
     message = fails("--plugin", "toy", "--method", "jepa", "--init", "run", "--out", "none")
     assert "no weight in run/encoder.safetensors fits this encoder" in message and "body.0.weight" in message
+
+
+def test_a_checkpoint_that_cannot_be_read_does_not_end_the_run(sslrun, fails, tmp_path):
+    assert sslrun(*TOY, "epochs=1", "probe=", "--out", "run")[0] == 0
+    (tmp_path / "run" / "result.json").unlink()
+    whole = (tmp_path / "run" / "checkpoints" / "last.ckpt").read_bytes()
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(whole[:1000])
+    fails("--resume", "run")
+    assert not (tmp_path / "run" / "result.json").exists()
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(whole)
+    assert sslrun("--resume", "run")[0] == 0

@@ -21,6 +21,7 @@ from .methods import Method
 from .plugins import Plugins
 from .schedules import SCHEDULES
 from .train.options import TrainerOptions
+from .weights import load_into
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,16 @@ class Assembly:
     schedule: Any  # progress -> factor
     trainer: TrainerOptions
     record: dict[str, Any]  # what rebuilds the encoder
+    started: str  # which weights it starts from, if not from random ones
 
 
-def assemble(config: Config, held: Any = None) -> Assembly:
+def assemble(config: Config, held: Any = None, fresh: bool = True) -> Assembly:
     """Build every part of a run from its configuration, in a fixed order under its seed.
+
+    Args:
+        config: what to build.
+        held: the data, where they are an object in memory.
+        fresh: whether training starts here, so that the weights of `init` are wanted.
 
     Raises:
         SSLError: an option, the data or a component is wrong; the message names it.
@@ -46,28 +53,31 @@ def assemble(config: Config, held: Any = None) -> Assembly:
     seed_all(config.seed)
     full: dict[str, Any] = {}
 
-    def made(part: str, target: Any, **known: Any) -> Any:
-        built, options = build.build(part, target, chosen=config.of(part), **known)
-        full.update({f"{part}.{name}": item for name, item in options.items()})
-        return built
+    def made(part: str, target: Any, facts: Mapping[str, Any] | None = None, **known: Any) -> tuple[Any, dict[str, Any]]:
+        chosen, facts = config.of(part), facts or {}
+        built, options = build.build(part, target, chosen=chosen, facts=facts, **known)
+        # what the data say is not written down as chosen: the same options must do for other data, or another seed
+        full.update({f"{part}.{name}": item for name, item in options.items() if name in chosen or name not in facts})
+        return built, options
 
-    trainer = made("trainer", TrainerOptions)
+    trainer, _ = made("trainer", TrainerOptions)
     if config.schedule not in SCHEDULES:
         raise ConfigError(f"no schedule named {config.schedule!r}{nearest(config.schedule, SCHEDULES)}\n"
                           f"  Offered: {', '.join(SCHEDULES)}")
-    schedule = made("schedule", SCHEDULES[config.schedule])
+    schedule, _ = made("schedule", SCHEDULES[config.schedule])
     optimizer = _optimizer(config, trainer, full)
-    data = made("data", found["data"].load(), given=_source(config, found["data"], held), facts={"seed": config.seed})
+    data, _ = made("data", found["data"].load(), {"seed": config.seed}, given=_source(config, found["data"], held))
     need_data(data)
     facts = {**data.facts, "seed": config.seed}
     seed_all(config.seed)  # so that the weights do not depend on what the data drew: `evaluate` builds their twin
-    parts = {slot: made(slot, found[slot].load(), facts=facts) for slot in ("encoder", "augmentation", "objective")}
-    method = made("method", found["method"].load(), given=parts, facts=facts)
+    encoder, options = made("encoder", found["encoder"].load(), facts)
+    started = load_into(encoder, config.init) if config.init and fresh else ""  # before a teacher is copied from it
+    parts = {"encoder": encoder} | {slot: made(slot, found[slot].load(), facts)[0] for slot in ("augmentation", "objective")}
+    method, _ = made("method", found["method"].load(), facts, given=parts)
     method.target = data.target
-    encoder_options = {key.partition(".")[2]: item for key, item in full.items() if key.startswith("encoder.")}
-    record = {"plugin": config.plugin, "encoder": config.encoder, "options": encoder_options, "schema": data.schema,
-              "width": method.encoder.width, "data": config.data, "versions": environment(config.plugin)}
-    return Assembly(replace(config, options=full), data, method, optimizer, schedule, trainer, record)
+    record = {"plugin": config.plugin, "encoder": config.encoder, "options": options, "schema": data.schema,
+              "width": encoder.width, "data": config.data, "versions": environment(config.plugin)}
+    return Assembly(replace(config, options=full), data, method, optimizer, schedule, trainer, record, started)
 
 
 def _optimizer(config: Config, trainer: TrainerOptions, full: dict[str, Any]) -> Any:
@@ -120,7 +130,7 @@ def load_data(config: Config, record: Mapping[str, Any], data: Any = None) -> Da
     """
     held = data if data is not None and not isinstance(data, (str, Path)) else None
     name = config.data if data is None else IN_MEMORY if held is not None else str(data)
-    same = name == config.data
+    same = held is None and name == config.data
     config = replace(config, data=name, options=config.options if same else
                      {key: item for key, item in config.options.items() if not key.startswith("data.")})
     found = configs.dataset(Plugins(), config.plugin, name)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
 
@@ -27,8 +28,8 @@ def attempt(who: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> An
     except SSLError:
         raise
     except Exception as error:
-        given = ", ".join(type(a).__name__ for a in args)
-        raise ContractError(f"{who} failed on a batch of type {given}: {type(error).__name__}: {error}") from error
+        given = f" on a batch of type {', '.join(type(a).__name__ for a in args)}" if args else ""
+        raise ContractError(f"{who} failed{given}: {type(error).__name__}: {error}") from error
 
 
 def shape(x: Any) -> str:
@@ -47,8 +48,11 @@ def representation(who: str, width: int, out: Any) -> None:
             need(rows.isfinite().all(), who, f"{name} holds nan or inf")
 
 
-def first_batch(method: Method, batch: Any) -> None:
+def first_batch(method: Method, batch: Any, precision: Callable[[], Any] = nullcontext) -> None:
     """Check encoder, augmentation and loss on one batch, on a copy: neither numbers nor statistics are changed.
+
+    Args:
+        precision: the context in which the run computes forward: autocast, or nothing.
 
     Raises:
         ContractError: names the component and what it did.
@@ -58,18 +62,19 @@ def first_batch(method: Method, batch: Any) -> None:
         method = deepcopy(method)
         encoder, who = method.encoder, f"encoder {type(method.encoder).__name__}"
         need(isinstance(getattr(encoder, "width", None), int), who, "it has no integer `width`")
-        with torch.no_grad():
-            out = attempt(who, encoder, batch)
-        representation(who, encoder.width, out)
-        augmentation(method, batch, len(out.pooled))
-        who = f"method {type(method).__name__}"
-        losses = attempt(who, method.step, batch)
+        with precision():
+            with torch.no_grad():
+                out = attempt(who, encoder, batch)
+            representation(who, encoder.width, out)
+            augmentation(method, batch, len(out.pooled))
+            who = f"method {type(method).__name__}"
+            losses = attempt(who, method.step, batch)
         need(isinstance(losses, dict) and isinstance(losses.get("loss"), Tensor), who,
              f"step should return {{'loss': ...}}, got {losses!r:.60}")
         for name, value in losses.items():
             need(value.ndim == 0, who, f"{name!r} should be one number, is {shape(value)}")
             need(value.isfinite(), who, f"{name!r} is {value.item()} on the first batch")
-        attempt(who, losses["loss"].backward)
+        attempt(f"the gradient of {who}", losses["loss"].backward)
         reached = [p.grad for p in encoder.parameters() if p.grad is not None]
         need(reached, who, "no gradient reaches the encoder")
         need(all(grad.isfinite().all() for grad in reached), who, "the gradient of the encoder holds nan or inf")
@@ -79,7 +84,7 @@ def augmentation(method: Method, batch: Any, items: int) -> None:
     """The views hold as many items as the batch, or the mask hides a part of it."""
     who = f"augmentation {type(method.augmentation).__name__}"
     if method.shown == "mask":
-        mask(who, method.augmentation, method.encoder.layout(batch), items)
+        mask(who, method.augmentation, method.encoder.layout(batch))
         return
     views = attempt(who, method.augmentation, batch)
     need(isinstance(views, tuple) and views, who, f"expected a tuple of views, got {type(views).__name__}")
@@ -89,10 +94,11 @@ def augmentation(method: Method, batch: Any, items: int) -> None:
         need(found == items, who, f"{items} items became {found}")
 
 
-def mask(who: str, make: Callable[[Layout], Tensor], layout: Layout, items: int) -> None:
+def mask(who: str, make: Callable[[Layout], Tensor], layout: Layout) -> None:
     """A mask hides something, and leaves something of every item."""
     hidden = attempt(who, make, layout)
     need(isinstance(hidden, Tensor) and hidden.dtype is torch.bool and hidden.shape == layout.owner.shape, who,
          f"expected a mask {tuple(layout.owner.shape)} of bool, got {shape(hidden)}")
-    need((torch.bincount(layout.owner[~hidden], minlength=items) > 0).all(), who, "it leaves an item without a visible token")
+    owners = layout.owner.unique()  # those that own tokens: graphs, say, where the items are nodes
+    need(torch.isin(owners, layout.owner[~hidden]).all(), who, "it leaves an item without a visible token")
     need(hidden.any(), who, "it hides nothing")

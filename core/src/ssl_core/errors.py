@@ -32,6 +32,10 @@ class RunError(SSLError):
     """A run directory, or the training in it, cannot go on."""
 
 
+class Diverged(RunError):
+    """The loss is no number any more."""
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or a full stop when nothing is near. Ends a sentence."""
     close = get_close_matches(word, list(words), n=1)

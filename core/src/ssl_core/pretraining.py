@@ -12,7 +12,7 @@ from . import config as configs, evaluation
 from .assembly import Assembly, assemble, environment, load_probes
 from .batches import Batches, move, seed_all
 from .config import IN_MEMORY, Config
-from .errors import RunError
+from .errors import Diverged, RunError
 from .files import plain, write_json
 from .methods import Method
 from .plugins import Plugins
@@ -22,7 +22,7 @@ from .train.guards import process
 from .verdict import verdict
 
 
-def pretrain(plugin: str, method: str, data: Any = None, *, out: Path | str | None = None, quiet: bool = False,
+def pretrain(plugin: str, method: str, /, data: Any = None, *, out: Path | str | None = None, quiet: bool = False,
              **options: Any) -> Run:
     """Train one method and score what it learned.
 
@@ -50,13 +50,9 @@ def pretrain(plugin: str, method: str, data: Any = None, *, out: Path | str | No
 def start(config: Config, *, out: Path | str | None = None, held: Any = None, quiet: bool = False) -> Run:
     """Make a run directory and train into it."""
     assembly = assemble(config, held)
-    if config.init:
-        from .weights import load_into
-        print(load_into(assembly.method.encoder, config.init), file=sys.stderr)
+    if assembly.started:
+        print(assembly.started, file=sys.stderr)
     run = Run.create(assembly.config, exact=out)
-    kept = {"versions": environment(config.plugin), "seed": config.seed, "data": assembly.data.fingerprint,
-                   "skipped": assembly.data.skipped}
-    write_json(run.path / "environment.json", plain(kept))
     return train(run, assembly, quiet)
 
 
@@ -70,7 +66,7 @@ def resume(path: Path | str, *, data: Any = None, quiet: bool = False) -> Run:
     config = run.config
     if run.result and run.result.get("verdict") != "interrupted":
         return run
-    assembly = assemble(config, held=data)
+    assembly = assemble(config, held=data, fresh=run.checkpoint is None)
     before = run.read_json("environment.json").get("data", "")
     if before and before != assembly.data.fingerprint:
         raise RunError(f"the data of {path} have changed since it was started ({before} is now {assembly.data.fingerprint}).\n"
@@ -81,6 +77,9 @@ def resume(path: Path | str, *, data: Any = None, quiet: bool = False) -> Run:
 def train(run: Run, assembly: Assembly, quiet: bool) -> Run:
     """Baselines, training, evaluation, result."""
     config, data, method = assembly.config, assembly.data, assembly.method
+    if not run.read_json("environment.json"):
+        write_json(run.path / "environment.json", plain({
+            "versions": environment(config.plugin), "seed": config.seed, "data": data.fingerprint, "skipped": data.skipped}))
     peak, probes = process(), load_probes(config)
     fit = Fit(assembly.trainer, config.epochs, run.path, data.size, Plugins().callbacks(config), quiet)
     method.to(fit.device)
@@ -96,7 +95,7 @@ def train(run: Run, assembly: Assembly, quiet: bool) -> Run:
     seed_all(config.seed)
     try:
         fitted = fit.run(method, batches, assembly.optimizer, assembly.schedule, run.checkpoint)
-    except RunError as error:
+    except Diverged as error:
         fitted = Fitted(fit.metrics.row, 0.0, fit.trainer.global_step, False)
         write_json(run.path / "result.json", describe(run, assembly, fitted, before, peak()) |
                    {"verdict": "diverged", "reason": str(error)})
@@ -115,8 +114,8 @@ def prepare(method: Method, batches: Batches, device: torch.device) -> None:
 
 
 def _resident(batches: Any, device: torch.device) -> Any:
-    """Batches that lie in memory are put on the device once, not at every step."""
-    return [move(batch, device) for batch in batches] if isinstance(batches, (list, tuple)) else batches
+    """Batches that lie in memory, and loaders that can move, are put on the device once, not at every step."""
+    return move(batches, device) if isinstance(batches, (list, tuple)) or hasattr(batches, "to") else batches
 
 
 def describe(run: Run, assembly: Assembly, fitted: Fitted, before: Mapping[str, Any], peak: float) -> dict[str, Any]:
@@ -133,6 +132,7 @@ def describe(run: Run, assembly: Assembly, fitted: Fitted, before: Mapping[str, 
 def finish(run: Run, assembly: Assembly, fitted: Fitted, before: Mapping[str, Any], peak: float, device: torch.device) -> Run:
     """Score the trained encoder, judge it, and write the encoder and the result."""
     method, result = assembly.method, describe(run, assembly, fitted, before, peak)
+    run.save_encoder(method.kept, assembly.record)  # first: whatever goes wrong with the scores, the weights are there
     if fitted.interrupted:
         result["reason"] = f"stopped at step {fitted.steps}; go on with: sslrun --resume {run.path}"
     else:
@@ -141,6 +141,5 @@ def finish(run: Run, assembly: Assembly, fitted: Fitted, before: Mapping[str, An
         word, reason = verdict(steps=fitted.steps, loss=fitted.metrics.get("loss"), rankme=found["rankme"],
                                untrained_rankme=before.get("untrained_rankme"), width=found["width"])
         result |= found | {"verdict": word, "reason": reason}
-    run.save_encoder(method.kept.cpu(), assembly.record)
     write_json(run.path / "result.json", result)
     return run

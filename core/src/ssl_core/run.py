@@ -20,6 +20,7 @@ from .contracts import Data
 from .errors import RunError
 from .files import atomically, plain, write_json
 from .plugins import Plugins
+from .weights import load_into
 
 
 class Run:
@@ -153,8 +154,11 @@ class Run:
         probes, found = load_probes(config), self.data(data)
         scored = evaluation.evaluate(self.encoder.to(device), found, probes, device)
         with unnoticed():
-            seed_all(config.seed)  # the weights that this run started from
-            before = evaluation.baselines(self._built().to(device), found, probes, device)
+            seed_all(config.seed)
+            twin = self._built()  # the weights that this run started from
+            if config.init:
+                load_into(twin, config.init)
+            before = evaluation.baselines(twin.to(device), found, probes, device)
         name = str(data) if isinstance(data, (str, Path)) else config.data
         return {"run": str(self.path), "data": name} | scored | before
 

@@ -93,8 +93,7 @@ class FirstBatch(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, training: Training) -> None:
         if trainer.global_step == 0:
             batch = next(iter(training.batches), None)
-            with trainer.precision_plugin.forward_context():
-                first_batch(training.method, move(batch, training.device))
+            first_batch(training.method, move(batch, training.device), trainer.precision_plugin.forward_context)
 
 
 class Compiled(pl.Callback):

@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from ..errors import RunError
+from ..errors import Diverged
 from ..files import atomically
 from .module import Training
 
@@ -80,7 +80,7 @@ class Metrics(pl.Callback):
         if self.writes:
             self._append()
         if first_bad:
-            raise RunError(f"the loss became {values[names.index('loss')]} at step {first_bad} (epoch {trainer.current_epoch}, "
+            raise Diverged(f"the loss became {values[names.index('loss')]} at step {first_bad} (epoch {trainer.current_epoch}, "
                            f"learning rate {self.row['lr']:.2g}).\n  Try: a lower optimizer.lr, trainer.clip=1.0, "
                            f"or trainer.precision=32; sslrun doctor says more of the data")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data as Graph
 
-from .graphs import adjacency, relation
+from .graphs import adjacency, aggregate, relation
 
 Pair = tuple[float, float]
 Centrality = Literal["degree", "pagerank", "eigenvector"]
@@ -107,7 +107,7 @@ def pagerank(graph: Graph, damping: float = 0.85, steps: int = 100) -> Tensor:
     rank = torch.ones(n, 1, dtype=graph.x.dtype, device=graph.x.device)
     for _ in range(steps):
         lost = rank[out == 0].sum() / n
-        rank = 1 - damping + damping * (torch.sparse.mm(neighbours, rank / out.clamp(min=1)[:, None]) + lost)
+        rank = 1 - damping + damping * (aggregate(neighbours, rank / out.clamp(min=1)[:, None]) + lost)
     return rank[:, 0]
 
 
@@ -116,7 +116,7 @@ def eigenvector(graph: Graph, steps: int = 100) -> Tensor:
     neighbours = adjacency(graph)
     rank = torch.ones(graph.num_nodes, 1, dtype=graph.x.dtype, device=graph.x.device)
     for _ in range(steps):
-        rank = torch.nn.functional.normalize(torch.sparse.mm(neighbours, rank) + rank, dim=0)
+        rank = torch.nn.functional.normalize(aggregate(neighbours, rank) + rank, dim=0)
     return rank[:, 0]
 
 
@@ -158,7 +158,7 @@ class Subgraph:
         inside[torch.randint(n, (1,), device=graph.x.device)] = True
         for _ in range(self.hops):
             missing = (self.share * n - inside.sum()).clamp(min=0)
-            near = (torch.sparse.mm(neighbours, inside[:, None].to(graph.x.dtype))[:, 0] > 0) & ~inside
+            near = (aggregate(neighbours, inside[:, None].to(graph.x.dtype))[:, 0] > 0) & ~inside
             inside = inside | near & (torch.rand(n, device=graph.x.device) < missing / near.sum().clamp(min=1))
         return inside
 
@@ -201,7 +201,7 @@ class Diffusion:
             term[columns, columns - start] = self.teleport
             total = term.clone()
             for _ in range(self.steps):
-                term = (1 - self.teleport) * root * torch.sparse.mm(matrix, root * term)
+                term = (1 - self.teleport) * root * aggregate(matrix, root * term)
                 total += term
             weight, source = total.topk(min(self.neighbours, n), dim=0)  # the matrix is symmetric: column = row
             sources.append(source.T.flatten())

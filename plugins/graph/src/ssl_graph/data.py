@@ -155,7 +155,8 @@ def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, seed: int
     """
     import scipy.sparse as sp
     folder = locate(root, "acm", "p_feat.npz", False, None).parent
-    x, labels = sp.load_npz(folder / "p_feat.npz").toarray(), torch.from_numpy(np.load(folder / "labels.npy")).long()
+    x = sp.load_npz(folder / "p_feat.npz").toarray().astype(np.float32)
+    labels = torch.from_numpy(np.load(folder / "labels.npy")).long()
     parts = [checked(x, np.stack(sp.load_npz(folder / f"{kind}.npz").nonzero()), where=f"acm/{kind}")
              for kind in ("pap", "psp")]
     graph = multiplex(parts)

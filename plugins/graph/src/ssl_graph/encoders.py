@@ -15,19 +15,13 @@ from torch_geometric.utils import scatter
 
 from ssl_core import Layout, Representation
 
-from .graphs import adjacency, owners, relation
+from .graphs import adjacency, aggregate, owners, relation
 
 Readout = Literal["none", "mean", "sum", "max"]
 Activation = Literal["relu", "prelu", "elu", "rrelu", "tanh"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU, "prelu": nn.PReLU, "elu": nn.ELU, "rrelu": nn.RReLU, "tanh": nn.Tanh,
 }
-
-
-def aggregate(neighbours: Tensor, x: Tensor) -> Tensor:
-    """Sum of the rows of the neighbours of each node, (N, D), in 32 bits at least."""
-    with torch.autocast(x.device.type, enabled=False):
-        return torch.sparse.mm(neighbours, x.to(neighbours.dtype))
 
 
 class GCNLayer(nn.Module):

@@ -90,6 +90,12 @@ def _say_once() -> None:
                                 check_invariants=False)
 
 
+def aggregate(neighbours: Tensor, x: Tensor) -> Tensor:
+    """Sum of the rows of the neighbours of each node, (N, D), in 32 bits at least."""
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.sparse.mm(neighbours, x.to(neighbours.dtype))
+
+
 def owners(graph: Graph) -> tuple[Tensor, int]:
     """The graph of each node, (N,), and the number of graphs."""
     if graph.get("batch") is None:
