@@ -3,13 +3,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
-from .errors import RunError
+from .errors import DataError, RunError
 
 
 def atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -30,6 +33,27 @@ def atomically(path: Path, write: Callable[[Path], Any]) -> None:
     finally:
         if beside is not None:
             beside.unlink(missing_ok=True)
+
+
+def fetch(url: str, path: Path) -> None:
+    """Download one file, whole or not at all, with a progress bar. Only for a user who asked for it.
+
+    Raises:
+        DataError: it cannot be had.
+    """
+    from tqdm import tqdm
+
+    def write(beside: Path) -> None:
+        try:
+            with urlopen(url, timeout=60) as answer, beside.open("wb") as file:
+                size = int(answer.headers.get("Content-Length") or 0) or None
+                with tqdm(total=size, unit="B", unit_scale=True, desc=path.name, file=sys.stderr) as bar:
+                    while chunk := answer.read(2**20):
+                        file.write(chunk)
+                        bar.update(len(chunk))
+        except (URLError, TimeoutError, ConnectionError) as error:
+            raise DataError(f"cannot fetch {url}: {error}\n  Try: fetching it by hand into {path.parent}") from error
+    atomically(path, write)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -392,6 +392,10 @@ def test_shared_mnist(shared):
     assert len(found.folds["test"]) == 2000 and found.facts["image_size"] == [28, 28]
 
 
+class Answer(io.BytesIO):
+    headers: dict[str, str] = {}
+
+
 def test_download_unpacks_plain_files_only(tmp_path, monkeypatch):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
@@ -402,14 +406,14 @@ def test_download_unpacks_plain_files_only(tmp_path, monkeypatch):
         link = tarfile.TarInfo("link.bin")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(link)
-    monkeypatch.setattr(download, "urlopen", lambda url, timeout: io.BytesIO(packed.getvalue()))
+    monkeypatch.setattr("ssl_core.files.urlopen", lambda url, timeout: Answer(packed.getvalue()))
     download.archive("cifar10", tmp_path / "in")
     assert sorted(p.name for p in (tmp_path / "in").iterdir()) == ["cifar-10-binary.tar.gz", "data_batch_1.bin", "outside.bin"]
     assert not (tmp_path.parent / "outside.bin").exists()
 
 
 def test_nothing_is_fetched_unless_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "urlopen", lambda *_, **__: pytest.fail("it went to the network"))
+    monkeypatch.setattr("ssl_core.files.urlopen", lambda *_, **__: pytest.fail("it went to the network"))
     with pytest.raises(DataError):
         data.mnist(root=tmp_path)
     with pytest.raises(DataError, match="data.download=true"):

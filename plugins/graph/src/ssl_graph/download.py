@@ -3,10 +3,8 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from urllib.request import urlopen
 
-from ssl_core import DataError
-from ssl_core.files import atomically
+from ssl_core.files import fetch
 
 PLANETOID = "https://github.com/kimiyoung/planetoid/raw/master/data"
 BENCHMARK = "https://github.com/shchur/gnn-benchmark/raw/master/data/npz"
@@ -14,37 +12,25 @@ WIKICS = "https://github.com/pmernyei/wiki-cs-dataset/raw/master/dataset/data.js
 TU = "https://www.chrsmrrs.com/graphkerneldatasets"
 
 
-def get(url: str, path: Path) -> None:
-    """Download one file, whole or not at all."""
-    def write(beside: Path) -> None:
-        with urlopen(url, timeout=60) as answer, beside.open("wb") as file:
-            while chunk := answer.read(2**20):
-                file.write(chunk)
-    try:
-        atomically(path, write)
-    except OSError as error:
-        raise DataError(f"cannot fetch {url}: {error}\n  Try: fetching it by hand into {path.parent}") from error
-
-
 def planetoid(name: str, folder: Path) -> None:
     """The eight files of a Planetoid data set."""
     for key in ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index"):
-        get(f"{PLANETOID}/ind.{name}.{key}", folder / f"ind.{name}.{key}")
+        fetch(f"{PLANETOID}/ind.{name}.{key}", folder / f"ind.{name}.{key}")
 
 
 def npz(file: str, folder: Path) -> None:
     """One file of gnn-benchmark."""
-    get(f"{BENCHMARK}/{file}", folder / file)
+    fetch(f"{BENCHMARK}/{file}", folder / file)
 
 
 def wikics(folder: Path) -> None:
     """The one file of WikiCS."""
-    get(WIKICS, folder / "wikics.json")
+    fetch(WIKICS, folder / "wikics.json")
 
 
 def tu(name: str, folder: Path) -> None:
     """The text files of a TU collection; only those, whatever the archive holds."""
-    get(f"{TU}/{name}.zip", folder / f"{name}.zip")
+    fetch(f"{TU}/{name}.zip", folder / f"{name}.zip")
     with zipfile.ZipFile(folder / f"{name}.zip") as archive:
         for member in archive.namelist():
             plain = Path(member).name  # a member's path is not followed

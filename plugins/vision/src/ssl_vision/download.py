@@ -5,12 +5,11 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.request import urlopen
 
 from PIL import Image
 
 from ssl_core import DataError
-from ssl_core.files import atomically
+from ssl_core.files import atomically, fetch
 
 TORONTO = "https://www.cs.toronto.edu/~kriz"
 MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
@@ -23,23 +22,11 @@ SOURCES = {
 }
 
 
-def get(url: str, path: Path) -> None:
-    """Download one file, whole or not at all."""
-    def write(beside: Path) -> None:
-        with urlopen(url, timeout=60) as answer, beside.open("wb") as file:
-            while chunk := answer.read(2**20):
-                file.write(chunk)
-    try:
-        atomically(path, write)
-    except OSError as error:
-        raise DataError(f"cannot fetch {url}: {error}\n  Try: fetching it by hand into {path.parent}") from error
-
-
 def archive(name: str, folder: Path) -> None:
     """The files of a public data set; of a tar archive only the plain files, under their own names."""
     for url in SOURCES[name]:
         path = folder / url.rpartition("/")[2]
-        get(url, path)
+        fetch(url, path)
         if path.name.endswith(".tar.gz"):
             with tarfile.open(path) as held:
                 for member in held:
