@@ -141,8 +141,8 @@ def page(found: dict[tuple[str, str], list[dict[str, Any]]], datasets: Iterable[
     said = " ".join(f"{key}={item}" for key, item in options.items()) if options else "the recipes' own"
     seconds = sum(row["all_seconds"] for rows in found.values() for row in rows)
     head = ["## Graphs", "",
-            f"Made by `benchmarks/results_graph.py`: {sum(map(len, found.values()))} runs, {seconds / 60:.0f} minutes of one "
-            f"process in all. Options: {said}.", "",
+            f"Made by `python benchmarks/results_graph.py {' '.join(sys.argv[1:])}`: {sum(map(len, found.values()))} runs, "
+            f"{seconds / 60:.0f} minutes of one process in all. Options: {said}.", "",
             f"Mean and standard deviation over up to {seeds} seeds, in percent. {ABOUT}", ""]
     for data in datasets:
         rows = {method: results for (where, method), results in found.items() if where == data}

@@ -19,7 +19,6 @@ MEASURED = {  # script: what it compares
     "graph_gcool": "gCooL's losses, forward and backward, against a dense textbook version.",
     "graph_layers": "A graph convolution against PyTorch Geometric's.",
     "graph_scale": "A graph of 200,000 nodes and 2 million edges through the runner, with sampled negatives.",
-    "graph_scale --negatives 0 --epochs 1": "The same with all negatives, exactly.",
     "tabular": "A T-JEPA step against a plain version of the published algorithm.",
 }
 
