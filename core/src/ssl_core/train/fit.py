@@ -21,7 +21,7 @@ from .logs import Bar, Metrics
 from .module import Training
 from .options import TrainerOptions
 
-PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed", "64": "64-true"}
+PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 @dataclass(frozen=True)

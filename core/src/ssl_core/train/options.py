@@ -12,7 +12,7 @@ class TrainerOptions:
     Args:
         accelerator: `auto`, `cpu`, `gpu`, ...
         devices: how many.
-        precision: `32`, `bf16` or `fp16` (mixed; losses stay in 32 bits), or `64`.
+        precision: `32`, `bf16` or `fp16` (mixed; losses stay in 32 bits).
         compile: compile the encoder with torch.compile.
         clip: largest norm of the gradient; 0 for none.
         accumulate: batches per step of the optimizer. (It adds no negatives to a contrastive loss.)
@@ -23,7 +23,7 @@ class TrainerOptions:
 
     accelerator: str = "auto"
     devices: int = 1
-    precision: Literal["32", "bf16", "fp16", "64"] = "32"
+    precision: Literal["32", "bf16", "fp16"] = "32"
     compile: bool = False
     clip: float = 0.0
     accumulate: int = 1
