@@ -24,7 +24,7 @@ def dense(a, b, scale, exclude=()):
     return logits.logsumexp(1), logits.logsumexp(0)
 
 
-def compared(a, b, ours, theirs):
+def assert_same(a, b, ours, theirs):
     weights = [torch.randn_like(x) for x in theirs]
     grads = [torch.autograd.grad(sum((w * x).sum() for w, x in zip(weights, out)), {id(t): t for t in (a, b)}.values())
              for out in (ours, theirs)]
@@ -37,7 +37,7 @@ def compared(a, b, ours, theirs):
 def test_equals_dense_over_rows_and_columns(bound, block):
     a, b = matrices()
     ours = log_sum_exp(a, b, 0.7, bound=bound, columns=True, block=block)
-    compared(a, b, ours, dense(a, b, 0.7))
+    assert_same(a, b, ours, dense(a, b, 0.7))
 
 
 @pytest.mark.parametrize("bound", [SAFE, SHIFTED])
@@ -45,7 +45,7 @@ def test_equals_dense_over_rows_and_columns(bound, block):
 def test_without_oneself(bound, block):
     a, _ = matrices(same=True)
     ours = log_sum_exp(a, a, 0.7, bound=bound, exclude_self=True, block=block)[:1]
-    compared(a, a, ours, dense(a, a, 0.7, exclude=(0,))[:1])
+    assert_same(a, a, ours, dense(a, a, 0.7, exclude=(0,))[:1])
 
 
 @pytest.mark.parametrize("bound", [SAFE, SHIFTED])
@@ -53,7 +53,7 @@ def test_without_oneself(bound, block):
 def test_without_diagonals(bound, exclude):
     a, b = matrices()
     ours = log_sum_exp(a, b, 0.7, bound=bound, columns=True, exclude=exclude, block=3 * M)
-    compared(a, b, ours, dense(a, b, 0.7, exclude))
+    assert_same(a, b, ours, dense(a, b, 0.7, exclude))
 
 
 @pytest.mark.parametrize("bound", [SAFE, SHIFTED])

@@ -29,7 +29,7 @@ def made(objective, fraction=1.0):
     return objective.double()
 
 
-def compared(ours, theirs, inputs):
+def assert_same(ours, theirs, inputs):
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
     options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
     slopes = [torch.autograd.grad(loss, inputs, **options) for loss in (ours, theirs)]
@@ -47,7 +47,7 @@ def test_aggregated_cross_entropy_is_that_over_pairs(views, targets):
     torch.manual_seed(0)
     logits = [torch.randn(N, K, dtype=torch.float64, requires_grad=True) for _ in range(views)]
     given = [torch.randn(N, K, dtype=torch.float64).softmax(1) for _ in range(targets)]
-    compared(cross_entropy(logits, given), over_pairs(logits, given), logits)
+    assert_same(cross_entropy(logits, given), over_pairs(logits, given), logits)
 
 
 # ---- SwAV
@@ -90,7 +90,7 @@ def swav_plain(objective, views, targets, past=()):
 def test_swav_equals_plain_form(views):
     objective, given = made(SwAV(K)), rows(views)
     inputs = [*given, objective.prototypes.directions]
-    compared(objective(*given), swav_plain(objective, given, 2), inputs)
+    assert_same(objective(*given), swav_plain(objective, given, 2), inputs)
 
 
 def test_swav_queue_balances_a_small_batch():
@@ -131,7 +131,7 @@ def test_dino_equals_plain_form():
     c = F.normalize(objective.prototypes.directions, dim=1)
     targets = [((F.normalize(t, dim=1) @ c.T.detach() - objective.middle) / 0.04).softmax(1) for t in teacher]
     plain = over_pairs([F.normalize(v, dim=1) @ c.T / 0.1 for v in given], targets)
-    compared(objective(*given, targets=teacher), plain, [*given, objective.prototypes.directions])
+    assert_same(objective(*given, targets=teacher), plain, [*given, objective.prototypes.directions])
 
 
 def test_dino_centre_follows_the_teacher_after_the_step():
@@ -169,7 +169,7 @@ def test_depict_equals_plain_form():
     for q in p:
         scaled = [[q[i, k] / q[:, k].sum().sqrt() for k in range(3)] for i in range(N)]
         targets.append(torch.stack([torch.stack(r) / sum(r) for r in scaled]).detach())
-    compared(objective(*given), over_pairs([q.log() for q in p], targets), [*given, objective.layer.weight])
+    assert_same(objective(*given), over_pairs([q.log() for q in p], targets), [*given, objective.layer.weight])
 
 
 def test_balanced_targets_prefer_rare_clusters():
@@ -206,7 +206,7 @@ def test_sweep_equals_the_whole_soft_permutation(below, above):
     whole = torch.stack([soft_permutation(s, 1.0) for s in scores])
     torch.testing.assert_close(whole.sum(2), torch.ones_like(scores))
     torch.testing.assert_close(whole.sum(1), torch.ones_like(scores))
-    compared(ascend(scores, group, 1.0).square().sum(), (whole * group[:, None]).sum(2).square().sum(), [scores])
+    assert_same(ascend(scores, group, 1.0).square().sum(), (whole * group[:, None]).sum(2).square().sum(), [scores])
 
 
 def test_two_scores_by_hand():
@@ -233,7 +233,7 @@ def test_groco_equals_plain_form():
             x = torch.cat([near.sort().values, alike.sort().values])
             upper = soft_permutation(x, 1.0)[:, 2:].sum(1)
             losses.append(F.binary_cross_entropy(upper, torch.tensor([0.0, 0, 1, 1], dtype=torch.float64)))
-    compared(objective(*given), sum(losses) / len(losses), given)
+    assert_same(objective(*given), sum(losses) / len(losses), given)
 
 
 def test_groco_moves_anchors_only():
@@ -255,7 +255,7 @@ def test_sla_equals_plain_form():
     guess = objective.alone(given[0])
     taught = (agreed * (agreed.log() - guess.log_softmax(1))).sum(1).mean()
     plain = joint + taught + 0.5 * F.cross_entropy(guess[known], labels[known])
-    compared(objective(*given, labels=labels), plain, [*given, objective.joint.weight])
+    assert_same(objective(*given, labels=labels), plain, [*given, objective.joint.weight])
 
 
 def test_sla_sums_where_asked_and_aggregates():

@@ -20,7 +20,7 @@ def rows(views, n=9, d=4, seed=0):
     return [torch.randn(n, d, dtype=torch.float64, requires_grad=True) for _ in range(views)]
 
 
-def compared(ours, theirs, inputs, tolerance=1e-8):
+def assert_same(ours, theirs, inputs, tolerance=1e-8):
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
     for x, y in zip(torch.autograd.grad(ours, inputs), torch.autograd.grad(theirs, inputs)):
         torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance)
@@ -48,14 +48,14 @@ def vicreg(a, b):
 @pytest.mark.parametrize("objective, plain", [(BarlowTwins(), barlow), (VICReg(), vicreg)])
 def test_equals_plain_form(objective, plain, n, d):
     views = rows(2, n, d)
-    compared(objective(*views), plain(*views), views)
+    assert_same(objective(*views), plain(*views), views)
 
 
 @pytest.mark.parametrize("n, d", [(9, 4), (5, 16), (8, 16)])
 def test_off_diagonal(n, d):
     a, b = rows(2, n, d)
     c = a.T @ b / n
-    compared(off_diagonal(a, b), c.square().sum() - c.diagonal().square().sum(), [a, b])
+    assert_same(off_diagonal(a, b), c.square().sum() - c.diagonal().square().sum(), [a, b])
 
 
 def test_barlow_of_identical_whitened_views_is_zero():
@@ -74,7 +74,7 @@ def test_variance_hinge_is_zero_from_deviation_one():
 @pytest.mark.parametrize("n, d", [(9, 4), (4, 9), (6, 6)])
 def test_nuclear_norm(n, d):
     (a,) = rows(1, n, d)
-    compared(nuclear_norm(a), torch.linalg.svdvals(a).sum(), [a], 1e-7)
+    assert_same(nuclear_norm(a), torch.linalg.svdvals(a).sum(), [a], 1e-7)
 
 
 def test_nuclear_norm_keeps_small_singular_values_in_single_precision():
@@ -92,7 +92,7 @@ def test_mmcr_equals_plain_form(views, within):
     given = rows(views)
     z = F.normalize(torch.stack(given, 1), dim=2)
     plain = -torch.linalg.svdvals(z.mean(1)).sum() + within * torch.linalg.svdvals(z).sum(1).mean()
-    compared(MMCR(within)(*given), plain, given, 1e-7)
+    assert_same(MMCR(within)(*given), plain, given, 1e-7)
 
 
 def test_mmcr_bound():
@@ -125,7 +125,7 @@ def dense_statistic(x, knots=17):
 @pytest.mark.parametrize("knots", [2, 3, 17])
 def test_recurrence_equals_dense(knots):
     (x,) = rows(1, 11, 6)
-    compared(non_normality(x, knots), dense_statistic(x, knots), [x])
+    assert_same(non_normality(x, knots), dense_statistic(x, knots), [x])
 
 
 def test_recurrence_holds_no_table_of_knots():
@@ -156,7 +156,7 @@ def test_lejepa_equals_plain_form():
     directions = F.normalize(torch.randn(4, 8), dim=0).double()
     centre = (views[0] + views[1]) / 2
     invariance = sum(((v - centre) ** 2).mean() for v in views) / 3
-    compared(ours, 0.9 * invariance + 0.1 * sum(dense_statistic(v @ directions) for v in views) / 3, views)
+    assert_same(ours, 0.9 * invariance + 0.1 * sum(dense_statistic(v @ directions) for v in views) / 3, views)
 
 
 def test_spread_is_half_the_mean_over_all_pairs():
@@ -187,7 +187,7 @@ def test_visreg_equals_plain_form():
         x = ((z - z.mean(0)) / (deviation.detach() + 1e-4) @ directions).sort(0).values
         quantiles = torch.distributions.Normal(0.0, 1.0).icdf(torch.arange(1, 10, dtype=torch.float64) / 10)
         regular = regular + (z.mean(0) ** 2).mean() + ((1 - deviation) ** 2).mean() + 2 * ((x - quantiles[:, None]) ** 2).mean()
-    compared(ours, 0.4 * ((views[0] - views[1]) ** 2).mean() / 4 + 0.6 * regular / 2, views)
+    assert_same(ours, 0.4 * ((views[0] - views[1]) ** 2).mean() / 4 + 0.6 * regular / 2, views)
 
 
 def test_visreg_pulls_on_a_collapse_however_deep_and_sigreg_less_and_less():

@@ -72,6 +72,13 @@ def ssl_probes():
 
 @hookimpl
 def ssl_methods():
+    yield from communities()
+    yield from views()
+    yield from summaries()
+    yield from tasks()
+
+
+def communities():
     yield Recipe(
         name="gcool", target="ssl_graph.gcool:GCooL", paper="arXiv:2110.14863",
         summary="contrast nodes with nodes and with the communities found on the way",
@@ -85,6 +92,22 @@ def ssl_methods():
                          "augmentation.features": (0.3, 0.2)},
             "acm": {"encoder": "multiplex", "augmentation": "relations", "encoder.width": 128, "augmentation.edges": 0.2,
                     "augmentation.features": 0.2}})
+    plain = {"data": "digits", "augmentation": "same", "objective": "mse"}
+    clusters = STEADY | {"epochs": 300, "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.0, "encoder.width": 10,
+                         "encoder.hidden": (500, 500, 2000)}
+    yield Recipe(
+        name="scgc", target="ssl_graph.methods.scgc:SCGC", paper="arXiv:2204.12656",
+        summary="clusters of nodes that attract along the graph", **plain, encoder="mlp",
+        options=clusters | {"method.order": 1, "method.contrast": 1.0, "method.clustering": 0.1, "method.sharpness": 0.25},
+        per_data=SCGC)
+    yield Recipe(
+        name="scgc-star", target="ssl_graph.methods.scgc:SCGC", paper="arXiv:2204.12656",
+        summary="as scgc, over several powers of the graph, without a decoder", **plain, encoder="mlp",
+        options=clusters | {"method.order": 1, "method.cumulative": True, "method.reconstruct": False},
+        per_data=SCGC | {"acm": {}})
+
+
+def views():
     nodes = {"data": "digits", "encoder": "gcn", "augmentation": "drop"}
     yield Recipe(
         name="grace", target="ssl_core:JointEmbedding", paper="arXiv:2006.04131",
@@ -134,6 +157,9 @@ def ssl_methods():
         objective="infonce",
         options=STEADY | {"epochs": 20, "optimizer.lr": 1e-2, "optimizer.weight_decay": 0.0, "encoder.width": 32,
                           "objective.temperature": 0.2, "method.projector": (96, 96), "method.norm": "none"})
+
+
+def summaries():
     corrupted = {"data": "digits", "augmentation": "shuffle", "objective": "bce"}
     yield Recipe(
         name="dgi", target="ssl_graph.methods.dgi:DGI", paper="arXiv:1809.10341",
@@ -144,6 +170,9 @@ def ssl_methods():
         name="mvgrl", target="ssl_graph.methods.mvgrl:MVGRL", paper="arXiv:2006.05582", experimental=True,
         summary="nodes against the summary of the graph's diffusion", **corrupted, encoder="diffusion-gcn",
         options=STEADY | {"epochs": 300, "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.0})
+
+
+def tasks():
     yield Recipe(
         name="graphmae", target="ssl_graph.methods.graphmae:GraphMAE", paper="arXiv:2205.10803",
         summary="rebuild the features of hidden nodes", data="digits", encoder="gat", augmentation="hide-nodes",
@@ -153,18 +182,6 @@ def ssl_methods():
                  "objective.power": 3.0, "augmentation.ratio": 0.5},
         per_data=GRAPHMAE)
     plain = {"data": "digits", "augmentation": "same", "objective": "mse"}
-    clusters = STEADY | {"epochs": 300, "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.0, "encoder.width": 10,
-                         "encoder.hidden": (500, 500, 2000)}
-    yield Recipe(
-        name="scgc", target="ssl_graph.methods.scgc:SCGC", paper="arXiv:2204.12656",
-        summary="clusters of nodes that attract along the graph", **plain, encoder="mlp",
-        options=clusters | {"method.order": 1, "method.contrast": 1.0, "method.clustering": 0.1, "method.sharpness": 0.25},
-        per_data=SCGC)
-    yield Recipe(
-        name="scgc-star", target="ssl_graph.methods.scgc:SCGC", paper="arXiv:2204.12656",
-        summary="as scgc, over several powers of the graph, without a decoder", **plain, encoder="mlp",
-        options=clusters | {"method.order": 1, "method.cumulative": True, "method.reconstruct": False},
-        per_data=SCGC | {"acm": {}})
     yield Recipe(
         name="selftask", target="ssl_graph.methods.selftask:SelfTask", paper="arXiv:2006.10141",
         summary="questions about the graph that answer themselves", **plain, encoder="gcn",
