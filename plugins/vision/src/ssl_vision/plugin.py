@@ -53,7 +53,7 @@ def ssl_datasets():
 
 
 # A recipe's options are those of the paper for photos of about 224 pixels; rates are for the batch size that stands there.
-# What follows are settings for small images: for CIFAR those of solo-learn or of the paper, for gray ones found by trial.
+# What follows are settings for small images: for CIFAR those of solo-learn or of the paper, for gray ones scaled down, not tuned.
 PHOTOS = {"encoder": "resnet18", "epochs": 200, "schedule.warmup": 0.05}
 PLAIN = {"augmentation": "simclr", "augmentation.blur": 0.0}
 GRAY = {"encoder": "conv", "augmentation": "mild", "epochs": 40, "data.batch_size": 256, "optimizer": "adamw",
@@ -228,7 +228,7 @@ def masked():
     base = {"encoder.width": 768, "encoder.depth": 12, "encoder.heads": 12, "data.batch_size": 256, "schedule.warmup": 0.1}
     photos = {"encoder.width": 192, "encoder.depth": 6, "encoder.heads": 3, "epochs": 200, "optimizer.lr": 1e-3}
     gray = {"encoder.width": 128, "encoder.depth": 3, "encoder.heads": 4, "epochs": 40, "optimizer.lr": 2e-3,
-            "method.hidden": 64, "data.batch_size": 64, "augmentation.ratio": 0.5}
+            "method.hidden": 64}
     yield Recipe(
         name="mae", target="ssl_core:MaskedPrediction", paper="arXiv:2111.06377", summary="paint what is hidden of an image",
         data="digits", encoder="vit", augmentation="random-mask", objective="mse",
