@@ -53,7 +53,7 @@ def ssl_datasets():
 
 
 # A recipe's options are those of the paper for photos of about 224 pixels; rates are for the batch size that stands there.
-# What follows are settings for small images: for CIFAR those of solo-learn or of the paper, for gray ones scaled down, not tuned.
+# What follows are settings for small images: for CIFAR those of solo-learn or of the paper, for gray ones smaller, untuned.
 PHOTOS = {"encoder": "resnet18", "epochs": 200, "schedule.warmup": 0.05}
 PLAIN = {"augmentation": "simclr", "augmentation.blur": 0.0}
 GRAY = {"encoder": "conv", "augmentation": "mild", "epochs": 40, "data.batch_size": 256, "optimizer": "adamw",
