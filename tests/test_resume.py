@@ -5,14 +5,10 @@ import pytest
 import torch
 
 from ssl_core import pretrain, resume
-from ssl_core.train import guards
+from ssl_core.testing import killed_at
 
 METHODS = ["contrast", "barlow", "byol", "jepa", "mae"]
 STOPS = [1, 8, 11, 23]  # the first step, the last of an epoch (8 steps each), the middle of one, one before the end
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours catches it."""
 
 
 def losses(run):
@@ -25,28 +21,12 @@ def train(out, method, **more):
                     trainer={"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}, **more)
 
 
-@pytest.fixture
-def dies_at(monkeypatch):
-    whole = guards.Checkpoints.on_train_batch_end
-
-    def install(stop):
-        def end(self, trainer, *rest):
-            whole(self, trainer, *rest)
-            if trainer.global_step == stop:
-                raise Killed
-        monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", end)
-        return lambda: monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", whole)
-    return install
-
-
 @pytest.mark.parametrize("method", METHODS)
-def test_resumed_equals_uninterrupted(method, tmp_path, dies_at):
+def test_resumed_equals_uninterrupted(method, tmp_path):
     straight = train(tmp_path / "straight", method)
     for stop in STOPS:
-        revive = dies_at(stop)
-        with pytest.raises(Killed):
+        with killed_at(stop):
             train(tmp_path / f"cut-{stop}", method)
-        revive()
         resumed = resume(tmp_path / f"cut-{stop}", quiet=True)
         assert losses(resumed) == losses(straight)
         ours, theirs = resumed.encoder.state_dict(), straight.encoder.state_dict()

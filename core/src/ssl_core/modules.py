@@ -36,16 +36,6 @@ def _norm(norm: Norm, width: int, affine: bool) -> list[nn.Module]:
     return [nn.LayerNorm(width, elementwise_affine=affine)] if norm == "layer" else []
 
 
-def variance_preserving(module: nn.Module) -> nn.Module:
-    """Give `module` a normal initialisation that keeps the variance of ReLU-like layers (He et al., arXiv:1502.01852)."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear):
-            nn.init.kaiming_normal_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-    return module
-
-
 class Teacher(nn.Module):
     """A slow copy of a student, out of the optimizer's reach (mean teacher, arXiv:1703.01780; BYOL, arXiv:2006.07733).
 

@@ -10,7 +10,7 @@ from torch_geometric.data import Data as Graph
 
 from ssl_core import pretrain, resume
 from ssl_core.plugins import Plugins
-from ssl_core.train import guards
+from ssl_core.testing import killed_at
 
 SMALL = {"encoder.width": 32, "optimizer.lr": 1e-2, "schedule": "constant"}
 GCN = SMALL | {"encoder.hidden": 32}
@@ -31,10 +31,6 @@ NODES = {
     "paretognn": GCN | {"method.projector": (32,), "objective.temperature": 0.3},
 }
 EPOCHS = 8
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours catches it."""
 
 
 @pytest.fixture(scope="module")
@@ -59,27 +55,13 @@ def losses(run):
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-@pytest.fixture
-def dies_at(monkeypatch):
-    whole = guards.Checkpoints.on_train_batch_end
-
-    def install(stop):
-        def end(self, trainer, *rest):
-            whole(self, trainer, *rest)
-            if trainer.global_step == stop:
-                raise Killed
-        monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", end)
-        return lambda: monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", whole)
-    return install
-
-
 def test_the_table_holds_every_method_of_the_window():
     offered = set(Plugins()["graph"].offers["methods"])
     assert offered - set(NODES) == {"gcool", "graphcl"}  # tested in a file of its own, and below
 
 
 @pytest.mark.parametrize("method", NODES)
-def test_learns_and_resumes_bit_for_bit(method, digits, tmp_path, dies_at):
+def test_learns_and_resumes_bit_for_bit(method, digits, tmp_path):
     straight = train(tmp_path / "straight", method, digits)
     found = losses(straight)
     assert len(found) == EPOCHS and np.isfinite(found).all()
@@ -87,10 +69,8 @@ def test_learns_and_resumes_bit_for_bit(method, digits, tmp_path, dies_at):
     assert min(found[-2:]) < found[start]
     assert straight.result["rankme"] > 2
     assert straight.result["verdict"] != "diverged"
-    revive = dies_at(5)
-    with pytest.raises(Killed):
+    with killed_at(5):
         train(tmp_path / "cut", method, digits)
-    revive()
     resumed = resume(tmp_path / "cut", data=digits, quiet=True)
     assert losses(resumed) == found
     ours, theirs = resumed.encoder.state_dict(), straight.encoder.state_dict()
@@ -106,17 +86,15 @@ def test_twenty_steps_beat_raw_features_on_cora(method, shared, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["graphcl", "graphmae"])
-def test_learns_from_collections_of_graphs(method, shared, tmp_path, dies_at):
+def test_learns_from_collections_of_graphs(method, shared, tmp_path):
     given = {"data": "mutag", "data.root": str(shared), "epochs": 4, "probe": "linear", "baselines": False}
     trainer = {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}
     straight = pretrain("graph", method, out=tmp_path / "straight", quiet=True, trainer=trainer, **given)
     found = losses(straight)
     assert np.isfinite(found).all() and np.mean(found[-2:]) < np.mean(found[:2])
     assert straight.result["rankme"] > 1.5
-    revive = dies_at(3)
-    with pytest.raises(Killed):
+    with killed_at(3):
         pretrain("graph", method, out=tmp_path / "cut", quiet=True, trainer=trainer, **given)
-    revive()
     assert losses(resume(tmp_path / "cut", quiet=True)) == found
 
 

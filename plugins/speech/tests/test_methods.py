@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ssl_core import Progress, pretrain, resume
-from ssl_core.train import guards
+from ssl_core.testing import killed_at
 from ssl_speech import data
 from ssl_speech.encoders import Mel, Wav2Vec2
 from ssl_speech.masks import SpanMask
@@ -48,23 +48,11 @@ def test_loss_falls(method, tmp_path):
     assert embedded.shape == (32, 32) and embedded.isfinite().all()
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours catches it."""
-
-
 @pytest.mark.parametrize("method", METHODS)
-def test_resumed_equals_uninterrupted(method, tmp_path, monkeypatch):
+def test_resumed_equals_uninterrupted(method, tmp_path):
     straight = train(tmp_path / "straight", method)
-    whole = guards.Checkpoints.on_train_batch_end
-
-    def end(self, trainer, *rest):
-        whole(self, trainer, *rest)
-        if trainer.global_step == 4:
-            raise Killed
-    monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", end)
-    with pytest.raises(Killed):
+    with killed_at(4):
         train(tmp_path / "cut", method)
-    monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", whole)
     resumed = resume(tmp_path / "cut", quiet=True)
     assert losses(resumed) == losses(straight) and len(losses(straight)) > 5
     theirs = straight.encoder.state_dict()

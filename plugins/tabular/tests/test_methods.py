@@ -12,7 +12,7 @@ from ssl_core.batches import seed_all
 from ssl_core.config import resolve
 from ssl_core.plugins import Plugins
 from ssl_core.pretraining import resume
-from ssl_core.train import guards
+from ssl_core.testing import killed_at
 
 SMALL = {"encoder.width": 16}
 METHODS = {
@@ -36,10 +36,6 @@ def table():
     return found.rename(columns={"target": "benign"})
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours catches it."""
-
-
 def losses(run):
     with (run.path / "metrics.csv").open() as file:
         return [(row["step"], row["loss"], row["lr"]) for row in csv.DictReader(file)]
@@ -51,19 +47,11 @@ def go(out, method, table):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_resumed_equals_uninterrupted(method, table, tmp_path, monkeypatch):
+def test_resumed_equals_uninterrupted(method, table, tmp_path):
     straight = go(tmp_path / "straight", method, table)
     assert len(losses(straight)) == 8 and straight.result["verdict"] in ("healthy", "collapsed")
-    whole = guards.Checkpoints.on_train_batch_end
-
-    def end(self, trainer, *rest):
-        whole(self, trainer, *rest)
-        if trainer.global_step == 3:
-            raise Killed
-    monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", end)
-    with pytest.raises(Killed):
+    with killed_at(3):
         go(tmp_path / "cut", method, table)
-    monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", whole)
     resumed = resume(tmp_path / "cut", data=table, quiet=True)
     assert losses(resumed) == losses(straight)
     ours, theirs = resumed.encoder.state_dict(), straight.encoder.state_dict()

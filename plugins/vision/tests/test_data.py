@@ -77,7 +77,7 @@ def test_paths_in_an_archive_lead_nowhere(tmp_path):
     inside = io.BytesIO()
     image(7).save(inside, "PNG")
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
-        for name in ("../../escaped.png", "/tmp/absolute.png", "a/fine.png", "a/b/fine.png", "__MACOSX/a/fine.png"):
+        for name in ("../../escaped.png", "/absolute.png", "a/fine.png", "a/b/fine.png", "__MACOSX/a/fine.png"):
             archive.writestr(name, inside.getvalue())
     before = sorted(p for p in tmp_path.parent.rglob("*.png"))
     found = data.read(tmp_path / "evil.zip")

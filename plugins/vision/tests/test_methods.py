@@ -7,16 +7,12 @@ import torch
 from ssl_core import pretrain, resume
 from ssl_core.config import resolve
 from ssl_core.plugins import Plugins
-from ssl_core.train import guards
+from ssl_core.testing import killed_at
 
 METHODS = Plugins()["vision"].offers["methods"]
 SMALL = {"epochs": 2, "probe": "", "baselines": False, "data.batch_size": 256,
          "trainer": {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}}
 MASKED = ("mae", "i-jepa")
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours catches it."""
 
 
 def train(out, method, **more):
@@ -29,31 +25,15 @@ def losses(run):
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-@pytest.fixture
-def dies_at(monkeypatch):
-    whole = guards.Checkpoints.on_train_batch_end
-
-    def install(stop):
-        def end(self, trainer, *rest):
-            whole(self, trainer, *rest)
-            if trainer.global_step == stop:
-                raise Killed
-        monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", end)
-        return lambda: monkeypatch.setattr(guards.Checkpoints, "on_train_batch_end", whole)
-    return install
-
-
 @pytest.mark.parametrize("method", METHODS)
-def test_learns_and_resumes_bit_for_bit(method, tmp_path, dies_at):
+def test_learns_and_resumes_bit_for_bit(method, tmp_path):
     straight = train(tmp_path / "straight", method)
     seen = losses(straight)
     assert len(seen) == 8 and all(abs(loss) < 1e4 for loss in seen)
     first, last = sum(seen[:2]) / 2, sum(seen[-2:]) / 2
     assert last < first + 0.25 * abs(first)  # it may rise a little at first, where a slow copy or a queue is still empty
-    revive = dies_at(5)
-    with pytest.raises(Killed):
+    with killed_at(5):
         train(tmp_path / "cut", method)
-    revive()
     resumed = resume(tmp_path / "cut", quiet=True)
     assert losses(resumed) == seen
     ours, theirs = resumed.encoder.state_dict(), straight.encoder.state_dict()

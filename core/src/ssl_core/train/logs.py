@@ -16,8 +16,6 @@ from ..errors import Diverged
 from ..files import atomically
 from .module import Training
 
-START = ("step", "epoch", "seconds", "items_per_second", "lr")
-
 
 class Metrics(pl.Callback):
     """Every `every` steps, one row of means since the last row. Losses stay on the device in between.
