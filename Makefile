@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 PACKAGES := core $(wildcard plugins/*)
 STAMP := $(VENV)/.installed
-DEV := pytest pytest-timeout pytest-xdist ruff mypy transformers
+DEV := pytest pytest-timeout pytest-xdist hypothesis ruff mypy transformers onnx onnxruntime onnxscript \
+	"setuptools>=77,<82" mkdocs-material
 
-.PHONY: demo test install lint results clean
+.PHONY: demo test install lint docs fresh audit sbom clean
 
 demo: $(STAMP)
 	$(VENV)/bin/sslrun --plugin graph --method gcool
@@ -25,6 +26,22 @@ $(STAMP): constraints.txt Makefile core/pyproject.toml $(wildcard plugins/*/pypr
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+docs: $(STAMP)
+	$(VENV)/bin/mkdocs build --strict
+
+fresh: $(STAMP)
+	$(VENV)/bin/python tests/fresh_install.py
+
+.tools:  # of their own environment: what audits is not part of what is audited
+	$(PYTHON) -m venv $@ && $@/bin/python -m pip install --quiet pip-audit cyclonedx-bom
+
+audit: .tools
+	grep '==' constraints.txt > .tools/pinned.txt
+	.tools/bin/pip-audit --requirement .tools/pinned.txt --no-deps --disable-pip --progress-spinner off
+
+sbom: .tools $(STAMP)
+	.tools/bin/cyclonedx-py environment --output-format JSON --output-file sbom.json $(VENV)/bin/python
 
 clean:
 	rm -rf $(VENV) build dist

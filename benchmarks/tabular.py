@@ -1,9 +1,9 @@
 """One training step of T-JEPA on 512 rows of 54 numbers (Jannis's shape), against a plain version of the published algorithm.
 
 The plain version draws masks row by row in Python, runs the slow encoder and the predictor once for each of four targets,
-which in the published code alias each other, and moves the slow encoder one parameter at a time. Weights, depths and the
-optimizer are the same; steps alternate in this process. Because the published targets are one, ours with one target has
-its loss; ours with four independent ones, in one pass, is shown too.
+which in the published code alias each other, and moves the slow encoder one parameter at a time. Weights, depths, the
+optimizer, and in each turn the numbers of columns seen and predicted are the same; steps alternate in this process. Because
+the published targets are one, ours with one target has its loss; ours with four independent ones, in one pass, is shown too.
 
     python benchmarks/tabular.py [--rows 512] [--columns 54] [--depth 4] [--width 64] [--repeat 5] [--device cpu]
         [--precision 32]
@@ -42,6 +42,9 @@ class Plain(nn.Module):
         self.query, self.place = nn.Parameter(torch.randn(inner)), nn.Parameter(torch.randn(columns + 1, inner), False)
         self.slow.load_state_dict(self.encoder.state_dict())
         self.slow.requires_grad_(False)
+        for weight in self.parameters():
+            if weight.requires_grad:
+                weight.register_hook(lambda grad: grad.clamp(-1, 1))
 
     @staticmethod
     def layers(width: int, depth: int, heads: int, hidden: int) -> nn.Module:
@@ -52,13 +55,9 @@ class Plain(nn.Module):
     def tokens(self, rows: Rows) -> Tensor:
         return torch.cat([self.reg.expand(rows.size, 1, -1), rows.numeric[..., None] * self.weight + self.bias], dim=1)
 
-    def masks(self, items: int, rng: np.random.Generator) -> tuple[Tensor, list[Tensor]]:
+    def masks(self, items: int, counts: tuple[int, int], rng: np.random.Generator) -> tuple[Tensor, list[Tensor]]:
         """Row by row; the four targets of a row are views of one buffer."""
-        bounds = [[round(share * self.columns) for share in pair] for pair in (CONTEXT, TARGET)]
-        while True:
-            n, m = (round(low + (high - low) * rng.random()) for low, high in bounds)
-            if n + m <= self.columns:
-                break
+        n, m = counts
         context, targets = [], [[] for _ in range(4)]
         for _ in range(items):
             columns = np.arange(self.columns)
@@ -70,8 +69,8 @@ class Plain(nn.Module):
                 target.append(rest[:m])
         return torch.from_numpy(np.stack(context)), [torch.from_numpy(np.stack(target)) for target in targets]
 
-    def step(self, rows: Rows, rng: np.random.Generator) -> Tensor:
-        context, targets = self.masks(rows.size, rng)
+    def step(self, rows: Rows, counts: tuple[int, int], rng: np.random.Generator) -> Tensor:
+        context, targets = self.masks(rows.size, counts, rng)
         device, losses = rows.numeric.device, []
 
         def at(x: Tensor, index: Tensor) -> Tensor:
@@ -131,14 +130,18 @@ def main() -> None:
                      depth=given.depth, heads=4, hidden=256).to(given.device)
 
     plain = Plain(given.columns, given.width, given.depth, given.heads, given.inner).to(given.device)
-    rng = np.random.default_rng(0)
+    rng, counts = np.random.default_rng(0), [(0, 0)]
     one, four = ours(1), ours(4)
-    steps = {"published, plain": stepper(plain, lambda: plain.step(rows, rng), plain.follow, given.device, "32"),
+    drawn = one.augmentation.counts
+    for made in (one, four):
+        made.augmentation.counts = lambda columns: counts[0]
+    steps = {"published, plain": stepper(plain, lambda: plain.step(rows, counts[0], rng), plain.follow, given.device, "32"),
              "ours, one target": stepper(one, lambda: one.step(rows)["loss"], one.after_step, given.device, given.precision),
              "ours, four targets": stepper(four, lambda: four.step(rows)["loss"], four.after_step, given.device,
                                            given.precision)}
     times: dict[str, list[float]] = {name: [] for name in steps}
     for turn in range(given.repeat + 1):
+        counts[0] = drawn(given.columns)
         for name, step in steps.items():
             spent = step()
             if turn:  # the first warms up
@@ -153,7 +156,7 @@ def main() -> None:
     base = times["published, plain"]
     for name, found in times.items():
         middle = statistics.median(found)
-        ratio = statistics.median(base) / middle
+        ratio = statistics.median(a / b for a, b in zip(base, found, strict=True))
         print(f"{name:<20} {1000 * middle:9.1f} ms  {given.rows / middle:10,.0f} rows/s  {ratio:5.1f} times as fast")
     share = statistics.median(masks) / statistics.median(times["ours, four targets"])
     print(f"masks of four targets: {1000 * statistics.median(masks):.2f} ms, {100 * share:.1f} % of the step")

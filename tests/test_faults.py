@@ -131,12 +131,13 @@ MISTAKES = [  # words of the command, words of the message
     ((*TOY, "--config", "wrong.yaml"), ["wrong.yaml is not YAML"]),
     ((*TOY, "--config", "key.yaml"), ["unknown option 'encodr'", "did you mean 'encoder'?"]),
     ((*TOY, "--init", "none.safetensors"), ["no weights at none.safetensors", "--init RUN"]),
-    ((*TOY, "--init", "wrong.yaml"), ["no weights at wrong.yaml"]),
+    ((*TOY, "--init", "wrong.yaml"), ["cannot read the weights in wrong.yaml", ".safetensors"]),
     ((*TOY, "--out", "file"), ["cannot make a run directory in file", "--out DIR"]),
     ((*TOY, "--out", "file/below"), ["cannot make a run directory in file/below"]),
     (("--resume", "none"), ["none is no run directory"]),
     (("--resume", "folder"), ["folder is no run directory", "config.yaml"]),
-    (("--resume", "folder", "epochs=5"), ["--resume takes no other option"]),
+    (("--resume", "folder", "epochs=5"), ["folder is no run directory"]),
+    (("--resume", "folder", "data=x.pt"), ["--resume takes no other option", "epochs=+20"]),
     (("--resume", "folder", "--seed", "5"), ["--resume takes no other option"]),
     (("evaluate", "folder"), ["folder is no run directory"]),
     (("embed", "folder", "--out", "x.npz"), ["folder is no run directory"]),
@@ -259,3 +260,8 @@ def test_a_checkpoint_that_cannot_be_read_does_not_end_the_run(sslrun, fails, tm
     assert not (tmp_path / "run" / "result.json").exists()
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(whole)
     assert sslrun("--resume", "run")[0] == 0
+
+
+def test_an_encoder_of_another_domain_is_named_with_the_batch_that_it_was_given(fails):
+    message = fails("--plugin", "graph", "--method", "gcool", "encoder=toy/net", "encoder.columns=64", "epochs=1", "probe=")
+    assert "encoder Net failed on a batch of type Data: " in message

@@ -49,8 +49,9 @@ def test_the_core_knows_no_domain(file):
 
 #: Modules of the core that plugins may build on, besides the names of the package itself.
 PUBLIC = {"ssl_core", "ssl_core.batches", "ssl_core.build", "ssl_core.checks", "ssl_core.config", "ssl_core.contracts",
-          "ssl_core.errors", "ssl_core.evaluation", "ssl_core.files", "ssl_core.masks", "ssl_core.methods",
-          "ssl_core.mixers", "ssl_core.modules", "ssl_core.objectives", "ssl_core.probes", "ssl_core.stores"}
+          "ssl_core.errors", "ssl_core.evaluation", "ssl_core.examination", "ssl_core.files", "ssl_core.masks",
+          "ssl_core.methods", "ssl_core.mixers", "ssl_core.modules", "ssl_core.objectives", "ssl_core.opening",
+          "ssl_core.probes", "ssl_core.stores"}
 
 
 def public(module, names):

@@ -67,6 +67,13 @@ def test_ctrl_c_belongs_to_the_caller_again_after_an_error(sslrun, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_signals_belong_to_the_caller_again_after_a_run(done):
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
+    done(*TOY, *QUICK)
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
 def test_a_second_ctrl_c_stops_at_once_and_the_run_can_go_on(sslrun, done, monkeypatch):
     end = guards.Checkpoints.on_train_batch_end
     words = (*TOY, "epochs=2", "probe=", "trainer.tensorboard=false", "trainer.checkpoint_steps=2")
@@ -129,7 +136,7 @@ def changed(path):
     return lambda: path.exists() and path.stat().st_mtime_ns != before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_run_that_is_asked_to_stop_saves_and_goes_on_later(number, done, tmp_path):
     process = started(*LONG, "--out", "run", "--json")
     wait_for(changed(tmp_path / "run/metrics.csv"), process)

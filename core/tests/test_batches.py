@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from ssl_core.batches import Batches, move, random_state, restore_random, seed_all, unnoticed
+from ssl_core.batches import Batches, cut, move, random_state, restore_random, seed_all, size, unnoticed
+
+Pair = namedtuple("Pair", "a b")
 
 
 class Drawn:
@@ -61,6 +63,70 @@ def test_an_epoch_can_be_entered_in_the_middle(kind, skip):
     assert epoch(batches, 1, skip) == epoch(batches, 1)[skip:]
 
 
+class Stream:
+    """A loader that keeps its own place, as one over a long stream does."""
+
+    def __init__(self):
+        self.place, self.order, self.read = 0, None, 0
+
+    def __len__(self):
+        return 6
+
+    def __iter__(self):
+        self.order = torch.randperm(6) if self.order is None else self.order
+        while self.place < 6:
+            self.read, self.place = self.read + 1, self.place + 1
+            yield self.order[self.place - 1] + torch.rand(2)
+        self.place, self.order = 0, None
+
+    def state_dict(self):
+        return {"place": self.place, "order": self.order}
+
+    def load_state_dict(self, state):
+        self.place, self.order = state["place"], state["order"]
+
+
+@pytest.mark.parametrize("seen", [1, 3, 6])
+def test_a_loader_that_keeps_its_place_is_put_back_and_reads_nothing_twice(seen, tmp_path):
+    whole, wanted = Batches(Stream(), seed=3), []
+    whole.epoch = 1
+    for number, batch in enumerate(whole, start=1):
+        wanted.append(batch.tolist())
+        if number == seen:
+            torch.save(whole.states[seen], tmp_path / "state.pt")
+    again = Batches(Stream(), seed=3)
+    again.states = {seen: torch.load(tmp_path / "state.pt", weights_only=True)}
+    assert epoch(again, 1, skip=seen) == wanted[seen:] and again.batches.read == 6 - seen
+    assert len(whole.states) <= 4  # the last few are enough
+    assert epoch(again, 2) == epoch(whole, 2)
+
+
+def test_a_batch_is_read_again_with_the_positions_of_its_items():
+    batches = Batches(loader(), seed=3)
+    batches.epoch = 4
+    for index, batch in enumerate(batches):
+        found, ids = batches.again(4, index)
+        assert found.tolist() == batch.tolist() == ids
+    held = Batches([{"ids": torch.tensor([7, 8])}], seed=0)
+    assert held.again(0, 0)[1] == [7, 8] and Batches(memory(), seed=0).again(0, 2)[1] is None
+
+
+@pytest.mark.parametrize("batch, items", [
+    (torch.ones(3, 2), 3), ({"a": torch.ones(4)}, 4), ((None, torch.ones(5)), 5), (object(), 0), (torch.tensor(1), 0)])
+def test_the_size_of_a_batch(batch, items):
+    assert size(batch) == items
+
+
+@pytest.mark.parametrize("batch", [
+    torch.arange(6), {"x": torch.arange(6), "y": None}, Pair(torch.arange(6), [torch.arange(6)])])
+def test_a_batch_is_cut_with_all_its_parts(batch):
+    part = cut(batch, 6, 2, start=3)
+    assert type(part) is type(batch)
+    first = part if isinstance(part, torch.Tensor) else next(iter(part.values())) if isinstance(part, dict) else part[0]
+    assert first.tolist() == [3, 4]
+    assert cut((batch, "name"), 6, 2) is None and cut((batch, torch.ones(5)), 6, 2) is None
+
+
 def numbers():
     return torch.rand(1).item(), np.random.rand(), random.random()
 
@@ -111,9 +177,6 @@ def test_unnoticed_holds_after_an_error_too():
         numbers()
         raise KeyError
     assert numbers() == expected
-
-
-Pair = namedtuple("Pair", "a b")
 
 
 @pytest.mark.parametrize("batch", [

@@ -8,11 +8,11 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from ssl_core import ContractError, Data, DataError
 from ssl_core.contracts import Fold
 from ssl_core.evaluation import folds, score
+from ssl_core.metrics import rankme
 from ssl_core.probes import clustering as clusters, knn as neighbours, linear as lines
 from ssl_core.probes.clustering import clustering
 from ssl_core.probes.knn import knn
 from ssl_core.probes.linear import linear
-from ssl_core.probes.rank import rankme
 
 
 def fold(rows, classes=3, width=6, noise=1.0, seed=0, labels=None):

@@ -23,12 +23,17 @@ def ssl_datasets():
 def ssl_methods():
     shared = {"epochs": 3, "optimizer.lr": 1e-2}
     parts = {"data": "blobs", "encoder": "net", "augmentation": "noise"}
-    yield Recipe(name="contrast", target="ssl_core:JointEmbedding", **parts, objective="nt-xent", options=shared)
-    yield Recipe(name="barlow", target="ssl_core:JointEmbedding", **parts, objective="barlow-twins",
+    yield Recipe(name="contrast", summary="two noisy views of a row, contrasted",
+                 target="ssl_core:JointEmbedding", **parts, objective="nt-xent", options=shared)
+    yield Recipe(name="barlow", summary="three noisy views, decorrelated",
+                 target="ssl_core:JointEmbedding", **parts, objective="barlow-twins",
                  options=shared | {"augmentation.views": 3})
-    yield Recipe(name="byol", target="ssl_core:JointEmbedding", **parts, objective="cosine",
+    yield Recipe(name="byol", summary="a prediction of a slow teacher",
+                 target="ssl_core:JointEmbedding", **parts, objective="cosine",
                  options=shared | {"method.predictor": (32,), "method.momentum": 0.9})
     masked = {"data": "blobs", "encoder": "cells", "augmentation": "random-mask"}
-    yield Recipe(name="jepa", target="ssl_core:MaskedPrediction", **masked, objective="smooth-l1", options=shared)
-    yield Recipe(name="mae", target="ssl_core:MaskedPrediction", **masked, objective="mse",
+    yield Recipe(name="jepa", summary="hidden cells, predicted in the teacher's space",
+                 target="ssl_core:MaskedPrediction", **masked, objective="smooth-l1", options=shared)
+    yield Recipe(name="mae", summary="hidden cells, predicted as they are",
+                 target="ssl_core:MaskedPrediction", **masked, objective="mse",
                  options=shared | {"method.target": "input", "method.predictor": "mlp", "method.normalize": False})

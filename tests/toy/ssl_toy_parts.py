@@ -59,7 +59,7 @@ def blobs(rows: int = 240, batch_size: int = 32, seed: int = 0):
     return array(torch.randn(rows, 8, generator=g) + 3 * nn.functional.one_hot(y, 8), labels=y, batch_size=batch_size)
 
 
-def array(source, labels=None, batch_size: int = 32):
+def array(source, labels: torch.Tensor | None = None, batch_size: int = 32):
     x = torch.load(source, weights_only=True) if isinstance(source, str) else source
     order = torch.arange(len(x))
     folds = {"train": order[::3], "validation": order[1::3], "test": order[2::3]}

@@ -11,7 +11,7 @@ from .errors import ConfigError, ContractError, DataError, PluginError, RunError
 from .hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from .contracts import Data, Fold, Layout, Progress, Representation
+    from .contracts import Data, Drawing, Finding, Fold, Layout, Progress, Representation
     from .methods import JointEmbedding, MaskedPrediction, Method
     from .pretraining import pretrain, resume
     from .run import Run
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
-    "Data": "contracts", "Fold": "contracts", "Layout": "contracts", "Progress": "contracts", "Representation": "contracts",
+    "Data": "contracts", "Drawing": "contracts", "Finding": "contracts", "Fold": "contracts",
+    "Layout": "contracts", "Progress": "contracts", "Representation": "contracts",
     "Method": "methods", "JointEmbedding": "methods", "MaskedPrediction": "methods",
     "pretrain": "pretraining", "resume": "pretraining", "Run": "run",
 }
 __all__ = [
-    "Augmentation", "Component", "ConfigError", "ContractError", "Data", "DataError", "Dataset", "Fold", "JointEmbedding",
-    "Layout", "MaskedPrediction", "Method", "PluginError", "Progress", "Recipe", "Representation", "Run", "RunError",
-    "SSLError", "hookimpl", "pretrain", "resume",
+    "Augmentation", "Component", "ConfigError", "ContractError", "Data", "DataError", "Dataset", "Drawing", "Finding", "Fold",
+    "JointEmbedding", "Layout", "MaskedPrediction", "Method", "PluginError", "Progress", "Recipe", "Representation", "Run",
+    "RunError", "SSLError", "hookimpl", "pretrain", "resume",
 ]
 
 

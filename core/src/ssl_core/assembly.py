@@ -38,13 +38,14 @@ class Assembly:
     started: str  # which weights it starts from, if not from random ones
 
 
-def assemble(config: Config, held: Any = None, fresh: bool = True) -> Assembly:
+def assemble(config: Config, held: Any = None, fresh: bool = True, schema: Mapping[str, Any] | None = None) -> Assembly:
     """Build every part of a run from its configuration, in a fixed order under its seed.
 
     Args:
         config: what to build.
         held: the data, where they are an object in memory.
         fresh: whether training starts here, so that the weights of `init` are wanted.
+        schema: what the data are to be read by, where an encoder that was trained on others goes on with these.
 
     Raises:
         SSLError: an option, the data or a component is wrong; the message names it.
@@ -66,7 +67,7 @@ def assemble(config: Config, held: Any = None, fresh: bool = True) -> Assembly:
                           f"  Offered: {', '.join(SCHEDULES)}")
     schedule, _ = made("schedule", SCHEDULES[config.schedule])
     optimizer = _optimizer(config, trainer, full)
-    data, _ = made("data", found["data"].load(), {"seed": config.seed}, given=_source(config, found["data"], held))
+    data, _ = made("data", found["data"].load(), {"seed": config.seed}, given=_source(config, found["data"], held, schema))
     need_data(data)
     facts = {**data.facts, "seed": config.seed}
     seed_all(config.seed)  # so that the weights do not depend on what the data drew: `evaluate` builds their twin
@@ -77,6 +78,8 @@ def assemble(config: Config, held: Any = None, fresh: bool = True) -> Assembly:
     method.target = data.target
     record = {"plugin": config.plugin, "encoder": config.encoder, "options": options, "schema": data.schema,
               "width": encoder.width, "data": config.data, "versions": environment(config.plugin)}
+    if schema:  # of the run that this one goes on from: its own data are read by that again
+        record["continues"] = True
     return Assembly(replace(config, options=full), data, method, optimizer, schedule, trainer, record, started)
 
 
@@ -134,15 +137,15 @@ def load_data(config: Config, record: Mapping[str, Any], data: Any = None) -> Da
     config = replace(config, data=name, options=config.options if same else
                      {key: item for key, item in config.options.items() if not key.startswith("data.")})
     found = configs.dataset(Plugins(), config.plugin, name)
-    known = {} if same else record.get("schema", {})
+    known = {} if same and not record.get("continues") else record.get("schema", {})
     read: Data = build.build("data", found.load(), given=_source(config, found, held, known), chosen=config.of("data"),
                              facts={"seed": config.seed})[0]
     need_data(read)
-    _same_facts(record, read)
+    same_facts(record, read)
     return read
 
 
-def _same_facts(record: Mapping[str, Any], data: Data) -> None:
+def same_facts(record: Mapping[str, Any], data: Data) -> None:
     """An encoder built for other facts (another number of features) would fail without saying why."""
     differ = [f"{name}: {data.facts[name]}, the encoder takes {item}" for name, item in record.get("options", {}).items()
               if name in data.facts and data.facts[name] != item]

@@ -5,10 +5,13 @@ import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+
+from .distributed import world
+from .sharding import Noted, indexed, part, resampled, shared
 
 
 def seed_all(seed: int) -> None:
@@ -49,39 +52,80 @@ def unnoticed() -> Iterator[None]:
         restore_random(state)
 
 
+class Begun(NamedTuple):
+    """Where training on these data begins: later than at 0 for a run that goes on from another one.
+
+    Args:
+        epoch, step: what was done before, on other data.
+    """
+
+    epoch: int = 0
+    step: int = 0
+
+
 END = object()
 
 
 class Batches:
-    """The training batches of a data set, epoch by epoch.
+    """The training batches of a data set, epoch by epoch; of several processes each gets its part of every batch.
 
     What a loader draws (order, worker seeds) comes from its own stream, seeded by (seed, epoch), so an epoch can be
-    replayed and resumed in the middle, whatever kind of iterable it is.
+    replayed and resumed in the middle, whatever kind of iterable it is. A loader with `state_dict` and `load_state_dict`
+    is put back to where it was instead of being replayed, which would read a long stream again.
     """
 
-    def __init__(self, batches: Iterable[Any], seed: int) -> None:
-        self.batches, self.seed = batches, seed
+    def __init__(self, batches: Iterable[Any], seed: int, begun: Begun | None = None) -> None:
+        self.batches, self.seed, self.begun = batches, seed, begun or Begun()
         self.epoch = self.skip = 0  # set by the trainer before an epoch; `skip` batches of it were seen already
+        self.stateful = hasattr(batches, "state_dict") and hasattr(batches, "load_state_dict")
+        self.states: dict[int, Any] = {}  # of such a loader: after so many batches of this epoch, the last few
 
     def __len__(self) -> int:
         return len(self.batches)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
-        if isinstance(self.batches, (list, tuple)):
-            yield from self.batches[self.skip:]
-            return
+        mine = shared(self.batches, own)
+        if isinstance(mine, (list, tuple)):
+            yield from mine[self.skip:]
+        else:
+            yield from self._replayed(mine)
+
+    def _replayed(self, batches: Any) -> Iterator[Any]:
+        resumed = self.states.get(self.skip) if self.skip and self.stateful else None
         with unnoticed():
             seed_all(hash((self.seed, self.epoch)) % 2**31)
-            epoch, inside = iter(self.batches), random_state(devices=False)
-        for i in count():
+            if getattr(batches, "generator", None) is not None:  # a DataLoader that was given one of its own
+                batches.generator.manual_seed(self.seed + self.epoch)
+            if resumed is not None:
+                self.batches.load_state_dict(resumed["loader"])  # type: ignore[attr-defined]
+                restore_random(resumed["random"])
+            epoch, inside = iter(batches), random_state(devices=False)
+        for i in count(0 if resumed is None else self.skip):
             with unnoticed():
                 restore_random(inside)
                 batch = next(epoch, END)
                 inside = random_state(devices=False)
             if batch is END:
                 return
+            if self.stateful:
+                self.states = {n: state for n, state in self.states.items() if i - 3 < n <= i}
+                self.states[i + 1] = {"loader": self.batches.state_dict(), "random": inside}  # type: ignore[attr-defined]
             if i >= self.skip:
                 yield batch
+
+    def again(self, epoch: int, index: int) -> tuple[Any, list[int] | None]:
+        """One batch of an epoch once more, and the positions of its items where they are known.
+
+        They are where the batch has `ids`, or where a DataLoader drew them.
+        """
+        noted = Noted(self.batches.batch_sampler) if indexed(self.batches) and world() == 1 else None  # type: ignore[attr-defined]
+        copy = Batches(self.batches if noted is None else resampled(self.batches, noted), self.seed)
+        copy.epoch, copy.skip = epoch, index
+        batch = next(iter(copy))
+        ids = batch.get("ids") if isinstance(batch, dict) else getattr(batch, "ids", None)
+        if ids is not None:
+            return batch, ids.tolist() if hasattr(ids, "tolist") else list(ids)
+        return batch, noted.drawn[index] if noted is not None else None
 
 
 def move(batch: Any, device: torch.device | str) -> Any:
@@ -95,3 +139,44 @@ def move(batch: Any, device: torch.device | str) -> Any:
     if isinstance(batch, (tuple, list)):
         return type(batch)(move(item, device) for item in batch)
     return batch
+
+
+def cut(batch: Any, items: int, count: int, start: int = 0) -> Any:
+    """`count` of the `items` of a batch, from `start` on: tensors and arrays, and tuples, lists and mappings of such.
+
+    None for a batch that cannot be cut so: a graph, whose items hang together.
+    """
+    try:
+        return _cut(batch, items, slice(start, start + count))
+    except _Whole:
+        return None
+
+
+class _Whole(Exception):
+    """A part of a batch does not hold its items one after the other."""
+
+
+def _cut(batch: Any, items: int, rows: slice) -> Any:
+    if hasattr(batch, "shape") and hasattr(batch, "__getitem__") and len(batch.shape) and batch.shape[0] == items:
+        return batch[rows]
+    if isinstance(batch, dict) and batch:
+        return {key: part if part is None else _cut(part, items, rows) for key, part in batch.items()}
+    if isinstance(batch, (tuple, list)) and len(batch):
+        parts = [part if part is None else _cut(part, items, rows) for part in batch]
+        kind: Any = type(batch)
+        return kind(*parts) if hasattr(batch, "_fields") else kind(parts)
+    raise _Whole
+
+
+def own(batch: Any) -> Any:
+    """The part of a batch that is this process's; None for one that cannot be cut."""
+    start, count = part(size(batch))
+    return cut(batch, size(batch), count, start)
+
+
+def size(batch: Any) -> int:
+    """How many items a batch holds, by the first tensor or array in it; 0 where that cannot be told."""
+    if hasattr(batch, "shape"):
+        return int(batch.shape[0]) if len(batch.shape) else 0
+    parts = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, (tuple, list)) else ()
+    return next((found for part in parts if (found := size(part))), 0)

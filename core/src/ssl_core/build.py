@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import ConfigError, SSLError, listed, nearest
+from .errors import ConfigError, MissingFacts, SSLError, listed, nearest
 
 MISSING = inspect.Parameter.empty
 
@@ -62,7 +62,7 @@ def build(part: str, target: Callable[..., Any], *, given: Mapping[str, Any] | N
             for name, item in {**facts, **chosen}.items() if name in taken}
     missing = [name for name, option in taken.items() if option.required and name not in used]
     if missing:
-        raise ConfigError(f"{who} needs {listed(missing)}; the data offer {listed(facts)}\n  Try: {part}.{missing[0]}=...")
+        raise MissingFacts(f"{who} needs {listed(missing)}; the data offer {listed(facts)}\n  Try: {part}.{missing[0]}=...")
     wanted = options(target)
     try:
         built = target(**used, **{name: item for name, item in given.items() if name in wanted})
@@ -94,7 +94,10 @@ def convert(key: str, given: Any, wanted: Any) -> Any:
     if wanted in (str, Path) and type(given) is int:  # the name of a column or a folder may be 7
         given = str(given)
     if wanted is Path and isinstance(given, str):
-        return Path(given).expanduser()
+        try:
+            return Path(given).expanduser()
+        except RuntimeError as error:
+            raise ConfigError(f"{key} is {given!r}: {error}") from error
     if wanted in (int, float, bool, str, type(None)) and type(given) is not wanted:
         raise ConfigError(f"{key} should be {getattr(wanted, '__name__', wanted)}, got {given!r}")
     return given

@@ -64,3 +64,7 @@ def ssl_probes():  # type: ignore[no-untyped-def]
     yield Component(name="knn", target="ssl_core.probes.knn:knn", summary="vote of the nearest training items by cosine")
     yield Component(name="clustering", target="ssl_core.probes.clustering:clustering",
                     summary="k-means against the classes: nmi, ari, acc")
+    yield Component(name="retrieval", target="ssl_core.probes.retrieval:retrieval",
+                    summary="map and recall@k of the test items among themselves")
+    yield Component(name="transfer", target="ssl_core.probes.transfer:transfer", paper="arXiv:2308.15074",
+                    summary="logme, hscore and ped of the training items, without training")

@@ -1,7 +1,7 @@
 """The contracts, as code. The cheap half runs on the first batch of every training; all of them in a plugin's tests."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from copy import deepcopy
 from typing import Any
@@ -102,3 +102,14 @@ def mask(who: str, make: Callable[[Layout], Tensor], layout: Layout) -> None:
     owners = layout.owner.unique()  # those that own tokens: graphs, say, where the items are nodes
     need(torch.isin(owners, layout.owner[~hidden]).all(), who, "it leaves an item without a visible token")
     need(hidden.any(), who, "it hides nothing")
+
+
+def cases(plugin: str, *, data: str = "", expected_failures: Mapping[str, str] | None = None) -> list[Any]:
+    """Every check of one plugin, for its own tests: see `ssl_core.conformance`.
+
+        @pytest.mark.parametrize("case", checks.cases("demo"), ids=str)
+        def test_contract(case):
+            case()
+    """
+    from . import conformance
+    return conformance.cases(plugin, data=data, expected_failures=expected_failures)

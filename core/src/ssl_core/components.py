@@ -6,11 +6,14 @@ every plugin imports none of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any, Literal
 
 from .errors import PluginError
+
+#: Fields of records by how they are annotated, and what they may hold.
+PLAIN: dict[str, Any] = {"str": str, "bool": bool, "Mapping[str, Any]": Mapping, "Mapping[str, Mapping[str, Any]]": Mapping}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,11 +34,23 @@ class Component:
     paper: str = ""
     experimental: bool = False
 
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            held, kind = getattr(self, part.name), PLAIN.get(str(part.type))
+            if kind is not None and not isinstance(held, kind):
+                raise TypeError(f"{part.name} of {type(self).__name__}(name={self.name!r:.40}) should be a {part.type}, "
+                                f"is {held!r:.40}")
+        if not isinstance(self.target, str) and not callable(self.target):
+            raise TypeError(f"target of {type(self).__name__}(name={self.name!r:.40}) should be 'package.module:Name', is "
+                            f"{self.target!r:.40}")
+
     def load(self) -> Callable[..., Any]:
         """The class or function behind `target`."""
         if callable(self.target):
             return self.target
         module, _, attribute = self.target.partition(":")
+        if not module or not attribute:
+            raise PluginError(f"{self.name!r} points at {self.target!r}; expected 'package.module:Name'")
         try:
             return getattr(import_module(module), attribute)
         except ModuleNotFoundError as error:
@@ -43,6 +58,8 @@ class Component:
                               f"  Try: pip install {(error.name or module).partition('.')[0]}") from error
         except AttributeError as error:
             raise PluginError(f"{self.name!r} points at {self.target}, but {error}") from error
+        except Exception as error:
+            raise PluginError(f"{self.name!r} ({self.target}) cannot be imported: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +77,12 @@ class Dataset(Component):
         reads: True for the one component that reads the user's own data; its first parameter, `source`, is the path
             or the object given as `data=`.
         synthetic: True when the data are made up; every output says so.
+        licence: of the data, where their source states one.
     """
 
     reads: bool = False
     synthetic: bool = False
+    licence: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
+from warnings import catch_warnings
 
 from .components import Component, Dataset, Recipe
 from .errors import ConfigError, DataError, PluginError, listed, nearest
@@ -36,7 +37,7 @@ class Config:
         seed: of weights, views, masks, order and splits.
         probe: the probes that score the frozen encoder, separated by commas.
         baselines: score the untrained encoder and the raw features too.
-        init: weights to start from: a run directory or a .safetensors file.
+        init: weights to start from: a run, a Hugging Face directory, a .safetensors file or a state dict of torch.
         options: of the parts, by dotted key.
     """
 
@@ -70,16 +71,20 @@ PLAIN = {f.name: {"str": str, "int": int, "bool": bool}[str(f.type)] for f in fi
 USUAL = {"optimizer": Config.optimizer, "schedule": Config.schedule}
 
 
+LONGEST = 2**16  # characters of one option that may be more than text; Python's parser is not made for endless ones
+
+
 def value(text: str) -> Any:
     """`5`, `1e-3`, `true`, `none`, `[a, b]`, `text` as a person means them."""
     try:
-        return literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        with catch_warnings(action="ignore"):  # of Python's parser, about texts such as 1is
+            return literal_eval(text) if len(text) < LONGEST else text
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         pass
     words = {"true": True, "false": False, "none": None, "null": None}
     if text.lower() in words:
         return words[text.lower()]
-    if text.startswith("[") and text.endswith("]"):
+    if text.startswith("[") and text.endswith("]") and not text.startswith("[" * 20):
         return [value(item.strip()) for item in text[1:-1].split(",") if item.strip()]
     return text
 
@@ -104,6 +109,7 @@ def flatten(given: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield (prefix.rstrip(".") if prefix and key == "name" else f"{prefix}{key}"), item
 
 
+LARGEST, DEEPEST = 2**17, 20  # bytes of a file of options, and brackets inside brackets in it
 EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
@@ -112,15 +118,31 @@ def read(path: Path) -> dict[str, Any]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Reads 1e-3 as a number, as YAML 1.2 does."""
+        """Reads 1e-3 as a number, as YAML 1.2 does. No aliases: a few lines of them unfold to more than any memory."""
+
+        def fetch_flow_collection_start(self, kind: Any) -> None:
+            if self.flow_level > DEEPEST:  # the scanner takes time by the square of it
+                raise yaml.YAMLError(f"brackets more than {DEEPEST} deep")
+            super().fetch_flow_collection_start(kind)
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("it holds an alias (*name)\n  Try: writing it out")
+            return super().compose_node(parent, index)
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("+-.0123456789"))
     try:
-        given = yaml.load(path.read_text(encoding="utf-8"), Loader)
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise ConfigError(f"{path} is larger than {LARGEST} bytes, which is no file of options")
+        given = yaml.load(content.decode("utf-8-sig"), Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the options in {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+    except ConfigError:
+        raise
+    except Exception as error:  # besides its own errors, PyYAML raises those of the constructors of numbers and dates
+        raise ConfigError(f"{path} is not YAML: {str(error) or type(error).__name__}") from error
     if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
         raise ConfigError(f"{path} should hold options, one `key: value` a line, not {type(given).__name__}")
     return dict(flatten(given))
@@ -173,6 +195,8 @@ def resolve(plugins: Plugins, plugin: str, method: str, *layers: Mapping[str, An
     chosen = layered(base, {"data": data} | dict(recipe.per_data.get(data, {})), *layers)
     options = {key: chosen.pop(key) for key in list(chosen) if "." in key}
     config = Config(**{"plugin": plugin, "method": method} | chosen, options=options)
+    if not 0 <= config.seed < 2**63:
+        raise ConfigError(f"seed should be 0 or more, and less than 2**63, got {config.seed}")
     if config.epochs < 0:
         raise ConfigError(f"epochs should be 0 or more, got {config.epochs}")
     components(plugins, config)
@@ -208,16 +232,23 @@ def dataset(plugins: Plugins, plugin: str, name: str) -> Dataset:
     except PluginError:
         offered = [*plugins[plugin].offers["datasets"].values(), *plugins["core"].offers["datasets"].values()]
         readers = [d for d in offered if isinstance(d, Dataset) and d.reads]
-        path = Path(name).expanduser()
-        there = bool(name) and path.exists()  # the empty path is the folder that we are in
+        there = exists(name)
         if readers and (name == IN_MEMORY or there):
             return readers[0]
         if there:
             raise DataError(f"plugin {plugin} reads no files of the user's own; it offers "
                             f"{listed(d.name for d in offered)}") from None
-        if "/" in name or "\\" in name or path.suffix:
+        if "/" in name or "\\" in name or Path(name).suffix:
             raise DataError(f"there is no file or folder {name} (looked in {Path.cwd()})") from None
         raise
+
+
+def exists(name: str) -> bool:
+    """Whether there is a file or folder of that name; the empty one, which is the folder that we are in, does not count."""
+    try:
+        return bool(name) and Path(name).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # longer than names may be, a zero in it, the home of nobody
+        return False
 
 
 IN_MEMORY = "memory"  # what `data` is called when it was given as an object

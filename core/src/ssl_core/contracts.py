@@ -85,6 +85,34 @@ class Fold(NamedTuple):
     labels: Tensor
 
 
+class Drawing(NamedTuple):
+    """A graph small enough to look at; point 0 is the item itself.
+
+    Args:
+        points: (N, 2), anywhere in the plane; y grows downwards.
+        edges: (E, 2) pairs of points.
+    """
+
+    points: Sequence[Sequence[float]]
+    edges: Sequence[Sequence[int]]
+
+
+class Finding(NamedTuple):
+    """Something that is wrong with the data.
+
+    Args:
+        what: in a word or two: "silence", "isolated nodes".
+        where: which items, columns or files.
+        why: what was seen, in numbers.
+        bad: whether it would be a mistake to go on without a look at it.
+    """
+
+    what: str
+    where: str
+    why: str
+    bad: bool = False
+
+
 Probe = Callable[[Fold, Fold, Fold], dict[str, float]]  # train, validation, test -> scores
 
 
@@ -103,6 +131,11 @@ class Data:
         facts: what components may ask for by parameter name: {"in_features": 64}. Plain values only.
         schema: what reading learned (column types, vocabularies); given back to the reader as `schema` when the
             encoder is used on other data. Plain values only.
+        preview: (batch or view, positions of some items in it) -> for each of them something to look at, for reports: a
+            picture (uint8 array, (H, W) or (H, W, 3); of a volume the middle slice along its third axis, rows against the
+            second), a row (mapping of column to value) or a `Drawing`; or None.
+        columns: one name per column of `raw`; or None.
+        findings: () -> what is wrong with the data that only their domain can see, for `sslrun doctor --data`; or None.
         names: one name per item of `items`; or None.
         classes: names of the classes; or None.
         skipped: (item, reason) for everything that was left out.
@@ -118,6 +151,9 @@ class Data:
     target: Callable[[Any], Tensor] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Any] = field(default_factory=dict)
+    preview: Callable[[Any, Sequence[int]], Sequence[Any]] | None = None
+    columns: Sequence[str] | None = None
+    findings: Callable[[], Iterable[Finding]] | None = None
     names: Sequence[str] | None = None
     classes: Sequence[str] | None = None
     skipped: Sequence[tuple[str, str]] = ()

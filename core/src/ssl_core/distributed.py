@@ -7,7 +7,9 @@ Every process must hold as many rows as the others. Without a process group all 
 """
 from __future__ import annotations
 
-from typing import Any
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -22,6 +24,52 @@ def world() -> int:
 def rank() -> int:
     """Which of them this is."""
     return dist.get_rank() if world() > 1 else 0
+
+
+class Launched(NamedTuple):
+    """What whoever started this process says of it, before the processes have met.
+
+    Args:
+        rank: which one it is.
+        devices: processes on each node.
+        nodes: machines.
+    """
+
+    rank: int = 0
+    devices: int = 1
+    nodes: int = 1
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> Launched | None:
+    """By torchrun, by srun, or by the first process of this run; None for one that was started alone."""
+    def number(name: str, default: int = 0) -> int:
+        return int(environment.get(name) or default)
+
+    if "TORCHELASTIC_RUN_ID" in environment:
+        devices = number("LOCAL_WORLD_SIZE", 1)
+        return Launched(number("RANK"), devices, number("WORLD_SIZE", 1) // devices)
+    if "SLURM_NTASKS" in environment and environment.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+        nodes = number("SLURM_NNODES", 1)
+        return Launched(number("SLURM_PROCID"), number("SLURM_NTASKS_PER_NODE", number("SLURM_NTASKS", 1) // nodes), nodes)
+    if "LOCAL_RANK" in environment and "NODE_RANK" in environment:
+        nodes = number("NODE_RANK") + 1  # at least; how many there are stands in `trainer.num_nodes`
+        return Launched(number("LOCAL_RANK") + (nodes - 1) * 1000, number("WORLD_SIZE", 1), nodes)
+    return None
+
+
+def first() -> bool:
+    """Whether this process is the one that writes files and scores; before the processes have met, too."""
+    known = launched()
+    return rank() == 0 if world() > 1 or known is None else known.rank == 0
+
+
+def of_all(item: Any) -> list[Any]:
+    """The items of all processes, in the order of their ranks."""
+    if world() == 1:
+        return [item]
+    found: list[Any] = [None] * world()
+    dist.all_gather_object(found, item)
+    return found
 
 
 def gather(rows: Tensor) -> Tensor:

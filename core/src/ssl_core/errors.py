@@ -20,6 +20,10 @@ class ConfigError(SSLError):
     """An option or a name is unknown, missing or of the wrong type."""
 
 
+class MissingFacts(ConfigError):
+    """A component asks for what the data do not say."""
+
+
 class DataError(SSLError):
     """A data set cannot be read, or holds what cannot be learned from."""
 

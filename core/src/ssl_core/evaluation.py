@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .batches import move, unnoticed
+from .batches import move, seed_all, unnoticed
 from .checks import attempt, need, shape
 from .contracts import Data, Fold, Representation
 from .errors import ContractError, DataError
-from .probes.rank import rankme
+from .metrics import rankme
 
 FOLDS = ("train", "validation", "test")
 
@@ -77,14 +77,17 @@ def folds(features: Tensor, data: Data) -> tuple[Fold, Fold, Fold]:
 
 
 def score(features: Tensor, data: Data, probes: Mapping[str, Any]) -> dict[str, float]:
-    """Every score of every probe, flat. Empty without labels or probes."""
+    """Every score of every probe, flat; a probe that draws numbers draws the same ones each time. Empty without labels or
+    probes."""
     if data.labels is None or not probes:
         return {}
     if not features.isfinite().all():
         return {}
     found: dict[str, float] = {}
     for probe in probes.values():
-        found |= probe(*folds(features, data))
+        with unnoticed():
+            seed_all(0)
+            found |= probe(*folds(features, data))
     return found
 
 

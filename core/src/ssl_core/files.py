@@ -1,11 +1,14 @@
 """Writing files so that a reader, or the next start, never sees half of one."""
 from __future__ import annotations
 
+import errno
 import json
 import os
+import platform
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,18 @@ from urllib.request import urlopen
 
 from .errors import DataError, RunError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # no room, on the disk or in the user's share of it
 
-def atomically(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a file beside `path`, then put it in place in one step: readers see the old one or the new one."""
+
+def atomically(path: Path, write: Callable[[Path], Any], before: Path | None = None) -> None:
+    """Let `write` fill a file beside `path`, then put it in place in one step: readers see the old one or the new one.
+
+    Args:
+        before: where what stood at `path` is kept. A kill between the two moves leaves it there, and nothing at `path`.
+
+    Raises:
+        RunError: it cannot be written. What stood at `path` is still there, whole.
+    """
     beside = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,12 +39,54 @@ def atomically(path: Path, write: Callable[[Path], Any]) -> None:
         with beside.open("rb") as file:
             os.fsync(file.fileno())
         beside.chmod(0o644)
+        if before is not None and path.exists():
+            path.replace(before)
         beside.replace(path)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+        raise unwritable(path, error) from error
     finally:
         if beside is not None:
             beside.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> RunError:
+    """What to say of a file that could not be written."""
+    full = "\n  Try: making room; what was there before is whole" if error.errno in FULL else ""
+    return RunError(f"cannot write {path}: {error.strerror or error}{full}")
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder while this one writes to it.
+
+    The claim is a POSIX record lock on `.lock`: it ends with this process, however that ends, and forked loader workers
+    that outlive it for a moment do not hold it.
+
+    Raises:
+        RunError: another process holds it, or the folder cannot be written to.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock
+        yield
+        return
+    try:
+        file = (folder / ".lock").open("a+")
+    except OSError as error:
+        raise RunError(f"cannot write to {folder}: {error.strerror or error}") from error
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise RunError(f"{folder} is in use by process {file.read().strip() or '?'}, which trains into it.\n"
+                           f"  Try: another --out, or waiting until that process has ended") from None
+        except OSError:  # a file system without locks
+            pass
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {platform.node()}\n")
+        file.flush()
+        yield
 
 
 def fetch(url: str, path: Path) -> None:

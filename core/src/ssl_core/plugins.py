@@ -5,6 +5,7 @@ module that holds the hooks. A plugin that fails is fatal only to the run that a
 """
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +21,14 @@ from .hookspecs import KINDS
 
 API = 1  # the generation of the plugin interface; inside one, changes only add
 GROUP = f"{hookspecs.PROJECT}.v{API}"
+ALLOW = "SSL_CORE_PLUGINS"
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+
+
+def allow_list() -> set[str] | None:
+    """The plugins that may be imported, by `SSL_CORE_PLUGINS=graph,vision`; the core always may. None: all that are there."""
+    given = os.environ.get(ALLOW)
+    return None if given is None else {"core", *(name.strip() for name in given.split(",") if name.strip())}
 
 
 def origin(ep: EntryPoint) -> str:
@@ -47,11 +55,15 @@ class Plugins:
         self._installed: dict[str, list[EntryPoint]] = {}
         self._other_generation: dict[str, EntryPoint] = {}
         self._loaded: dict[str, Plugin] = {}
-        installed = entry_points()
+        self.refused: dict[str, str] = {}  # installed, but not allowed: name -> origin; never imported
+        allowed, installed = allow_list(), entry_points()
         for group in installed.groups:
             if group.startswith(f"{hookspecs.PROJECT}.v"):
                 for ep in installed.select(group=group):
-                    self._claim(ep)
+                    if allowed is None or ep.name in allowed:
+                        self._claim(ep)
+                    else:
+                        self.refused[ep.name] = origin(ep)
 
     def _claim(self, ep: EntryPoint) -> None:
         if ep.group != GROUP:  # known from its metadata; never imported
@@ -86,6 +98,9 @@ class Plugins:
                                   f"{', '.join(map(origin, several))}.\n  Uninstall all but one.")
 
     def _unknown(self, name: str) -> PluginError:
+        if name in self.refused:
+            return PluginError(f"plugin {name} ({self.refused[name]}) is installed but not allowed: {ALLOW} names "
+                               f"{listed(sorted(allow_list() or ()))}\n  Try: adding {name} to {ALLOW}, or unsetting it")
         if other := self._other_generation.get(name):
             generation = other.group.rpartition(".v")[2]
             newer = generation.isdigit() and int(generation) > API

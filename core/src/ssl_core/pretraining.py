@@ -2,24 +2,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from . import config as configs, evaluation
-from .assembly import Assembly, assemble, environment, load_probes
+from . import config as configs, evaluation, report
+from .assembly import Assembly, assemble, environment, load_probes, same_facts
 from .batches import Batches, move, seed_all
+from .checkpoints import newest
 from .config import IN_MEMORY, Config
+from .continuing import Trunk, further
+from .distributed import first, launched
 from .errors import Diverged, RunError
-from .files import plain, write_json
+from .files import claimed, plain, write_json
 from .methods import Method
 from .plugins import Plugins
 from .run import Run
 from .train.fit import Fit, Fitted
 from .train.guards import process
-from .verdict import verdict
+from .verdict import rows, verdict
+
+NONE = Trunk()  # of a run that starts at the beginning
 
 
 def pretrain(plugin: str, method: str, /, data: Any = None, *, out: Path | str | None = None, quiet: bool = False,
@@ -52,55 +57,111 @@ def start(config: Config, *, out: Path | str | None = None, held: Any = None, qu
     assembly = assemble(config, held)
     if assembly.started:
         print(assembly.started, file=sys.stderr)
-    run = Run.create(assembly.config, exact=out)
-    return train(run, assembly, quiet)
+    return train(create(assembly, out, NONE), assembly, quiet, NONE)
 
 
-def resume(path: Path | str, *, data: Any = None, quiet: bool = False) -> Run:
-    """Go on where a run stopped; nothing to do for one that has ended.
+def create(assembly: Assembly, out: Path | str | None, trunk: Trunk) -> Run:
+    """A new run directory. Of several processes the first makes it, and the others write nothing."""
+    if not first():
+        return Run(out or "runs")
+    config, data = assembly.config, assembly.data
+    about = {"versions": environment(config.plugin), "seed": config.seed, "data": data.fingerprint, "skipped": data.skipped}
+    return Run.create(config, exact=out, about=plain(about | ({"continues": trunk._asdict()} if trunk.run else {})))
+
+
+def resume(path: Path | str, *, data: Any = None, epochs: int | str | None = None, out: Path | str | None = None,
+           quiet: bool = False, **options: Any) -> Run:
+    """Go on where a run stopped; with `epochs`, go on from a run that has ended, into a new run directory.
+
+    Args:
+        path: the run.
+        data: the object in memory that an interrupted run was trained on; or with `epochs`: new data, as in `pretrain`.
+        epochs: "+20" for so many more, or how many in all. Weights, teacher, queue and optimizer go on as they are.
+        out: the new run directory; default: the next free one under `runs`.
+        quiet: no progress bar.
+        **options: with `epochs`: of the data, the schedule or the trainer, as in `pretrain`.
 
     Raises:
         RunError: no run there, or its data have changed since.
     """
+    if epochs is not None:
+        return proceed(path, dict(configs.flatten(options)) | {"epochs": epochs}, data, out, quiet)
+    if options:
+        raise RunError(f"a run goes on as it was started, without {', '.join(options)}.\n"
+                       f"  Try: epochs='+20', to go on from a run that has ended")
     run = Run.load(path)
     config = run.config
     if run.result and run.result.get("verdict") != "interrupted":
         return run
-    assembly = assemble(config, held=data, fresh=run.checkpoint is None)
+    trunk = trunk_of(run)
+    assembly = assemble(config, held=data, fresh=not trunk.run and not (run.path / "checkpoints").exists(), schema=trunk.schema)
     before = run.read_json("environment.json").get("data", "")
     if before and before != assembly.data.fingerprint:
         raise RunError(f"the data of {path} have changed since it was started ({before} is now {assembly.data.fingerprint}).\n"
                        f"  Try: a new run with --init {path}")
-    return train(run, assembly, quiet)
+    return train(run, assembly, quiet, trunk)
 
 
-def train(run: Run, assembly: Assembly, quiet: bool) -> Run:
-    """Baselines, training, evaluation, result."""
-    config, data, method = assembly.config, assembly.data, assembly.method
-    if not run.read_json("environment.json"):
-        write_json(run.path / "environment.json", plain({
-            "versions": environment(config.plugin), "seed": config.seed, "data": data.fingerprint, "skipped": data.skipped}))
-    peak, probes = process(), load_probes(config)
-    fit = Fit(assembly.trainer, config.epochs, run.path, data.size, Plugins().callbacks(config), quiet)
-    method.to(fit.device)
-    batches = Batches(_resident(data.train, fit.device), config.seed)
+def proceed(path: Path | str, given: Mapping[str, Any], data: Any, out: Path | str | None, quiet: bool) -> Run:
+    """Continual pre-training: from the end of one run into another."""
+    held = data if data is not None and not isinstance(data, (str, Path)) else None
+    name = {} if data is None else {"data": IN_MEMORY if held is not None else str(data)}
+    before = Run.load(path)
+    config, trunk = further(before, {**given, **name})
+    assembly = assemble(config, held=held, fresh=False, schema=trunk.schema)
+    same_facts(before.read_json("encoder.json"), assembly.data)
+    return train(create(assembly, out, trunk), assembly, quiet, trunk)
+
+
+def trunk_of(run: Run) -> Trunk:
+    """The run that this one goes on from."""
+    return Trunk(**run.read_json("environment.json").get("continues", {}))
+
+
+def train(run: Run, assembly: Assembly, quiet: bool, trunk: Trunk) -> Run:
+    """Baselines, training, evaluation, result. Of several processes the first does all but the training."""
+    if not first():
+        fitting(run, assembly, True, trunk)[1]()
+        return run
+    with claimed(run.path):
+        return scored(run, assembly, quiet, trunk)
+
+
+def scored(run: Run, assembly: Assembly, quiet: bool, trunk: Trunk) -> Run:
+    """Train, with scores before and after."""
+    config, peak = assembly.config, process()
+    fit, fitted = fitting(run, assembly, quiet, trunk)
     before = run.read_json("baselines.json")
     if not before and config.baselines:
-        before = evaluation.baselines(method.encoder, data, probes, fit.device)
+        before = evaluation.baselines(assembly.method.encoder, assembly.data, load_probes(config), fit.device)
         write_json(run.path / "baselines.json", before)
-    if not config.epochs:
-        return finish(run, assembly, Fitted({}, 0.0, 0, False), before, peak(), fit.device)
-    if run.checkpoint is None:
-        prepare(method, batches, fit.device)
-    seed_all(config.seed)
     try:
-        fitted = fit.run(method, batches, assembly.optimizer, assembly.schedule, run.checkpoint)
+        return finish(run, assembly, fitted() if config.epochs else Fitted({}, 0.0, 0, False), before, peak(), fit.device)
     except Diverged as error:
-        fitted = Fitted(fit.metrics.row, 0.0, fit.trainer.global_step, False)
-        write_json(run.path / "result.json", describe(run, assembly, fitted, before, peak()) |
+        last = Fitted(fit.metrics.row | {"loss": float("nan")}, 0.0, fit.trainer.global_step, False)
+        write_json(run.path / "result.json", describe(run, assembly, last, before, peak()) |
                    {"verdict": "diverged", "reason": str(error)})
         raise
-    return finish(run, assembly, fitted, before, peak(), fit.device)
+
+
+def fitting(run: Run, assembly: Assembly, quiet: bool, trunk: Trunk) -> tuple[Fit, Callable[[], Fitted]]:
+    """The trainer, and a function that trains, from the newest checkpoint if there is one."""
+    config, data, method = assembly.config, assembly.data, assembly.method
+    fit = Fit(assembly.trainer, config.epochs, run.path, data.size, Plugins().callbacks(config), quiet, data)
+    method.to(fit.device)
+    batches = Batches(_resident(trunk.replayed(data.train, assembly.trainer.replay), fit.device), config.seed, trunk.begun)
+
+    def fitted() -> Fitted:
+        checkpoint, message = newest(run.path / "checkpoints", mend=first())
+        if message:
+            print(message, file=sys.stderr)
+        checkpoint = checkpoint or trunk.checkpoint()
+        if checkpoint is None:
+            prepare(method, batches, fit.device)
+        others = launched()
+        seed_all(config.seed + (1_000_003 * others.rank if others else 0))  # each draws its own views
+        return fit.run(method, batches, assembly.optimizer, assembly.schedule, checkpoint)
+    return fit, fitted
 
 
 def prepare(method: Method, batches: Batches, device: torch.device) -> None:
@@ -138,8 +199,19 @@ def finish(run: Run, assembly: Assembly, fitted: Fitted, before: Mapping[str, An
     else:
         method.to(device).eval()
         found = evaluation.evaluate(method.kept, assembly.data, load_probes(assembly.config), device)
-        word, reason = verdict(steps=fitted.steps, loss=fitted.metrics.get("loss"), rankme=found["rankme"],
-                               untrained_rankme=before.get("untrained_rankme"), width=found["width"])
-        result |= found | {"verdict": word, "reason": reason}
+        said = verdict(steps=fitted.steps, loss=fitted.metrics.get("loss"), rankme=found["rankme"], width=found["width"],
+                       untrained_rankme=before.get("untrained_rankme"), start=fitted.start,
+                       rows=rows(run.path / "metrics.csv"))
+        result |= found | {"verdict": said.word, "reason": said.reason, "evidence": said.evidence}
     write_json(run.path / "result.json", result)
+    if not fitted.interrupted:
+        _report(run, assembly, device)
     return run
+
+
+def _report(run: Run, assembly: Assembly, device: torch.device) -> None:
+    """Write `report.html`. A run is whole without it, so whatever goes wrong with it is said and no more."""
+    try:
+        report.write_after(run, assembly, device)
+    except Exception as error:
+        print(f"no report was written: {type(error).__name__}: {error}", file=sys.stderr)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ import yaml
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
-from . import evaluation
-from .assembly import load_data, load_probes
+from . import build, evaluation, scoring
+from .assembly import load_data
 from .batches import seed_all, unnoticed
-from .config import PLAIN, Config, read
+from .config import PLAIN, Config, checked, read
 from .contracts import Data
 from .errors import RunError
 from .files import atomically, plain, write_json
@@ -34,8 +33,12 @@ class Run:
         self.path = Path(path)
 
     @classmethod
-    def create(cls, config: Config, root: Path | str = "runs", exact: Path | str | None = None) -> Run:
-        """Claim a new directory: `exact`, or the next free `root`/PLUGIN-METHOD-DATA-N."""
+    def create(cls, config: Config, root: Path | str = "runs", exact: Path | str | None = None,
+               about: Mapping[str, Any] | None = None) -> Run:
+        """Claim a new directory: `exact`, or the next free `root`/PLUGIN-METHOD-DATA-N.
+
+        `about` is its `environment.json`, written first: there is a run as soon as there is a `config.yaml`.
+        """
         name = f"{config.plugin}-{config.method}-{Path(config.data).stem or 'data'}".replace("/", "-")
         try:
             if exact is not None:
@@ -57,6 +60,8 @@ class Run:
         except OSError as error:
             raise RunError(f"cannot make a run directory in {exact or root}: {error.strerror or error}\n"
                            f"  Try: --out DIR, a folder that you may write to") from error
+        if about is not None:
+            write_json(run.path / "environment.json", about)
         run.write_config(config)
         return run
 
@@ -80,7 +85,7 @@ class Run:
         """The configuration, in full."""
         given = read(self.path / "config.yaml")
         try:
-            return Config(**{k: v for k, v in given.items() if k in PLAIN},
+            return Config(**{k: checked(k, v) for k, v in given.items() if k in PLAIN},
                           options={k: v for k, v in given.items() if "." in k})
         except TypeError as error:
             raise RunError(f"{self.path}/config.yaml is not the configuration of a run: {error}") from error
@@ -91,7 +96,7 @@ class Run:
             found = json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"cannot read {self.path / name}: {error}") from error
         return found if isinstance(found, dict) else {}
 
@@ -125,42 +130,54 @@ class Run:
 
     def _built(self) -> Any:
         """The encoder as it is before training. Only components that are installed are built, by their name."""
-        record = self.read_json("encoder.json")
+        record = self._record()
         if not record or not (self.path / "encoder.safetensors").exists():
             raise RunError(f"{self.path} holds no encoder yet: its training has not ended.\n  Try: sslrun --resume {self.path}")
-        return Plugins().find("encoders", record["encoder"], record["plugin"]).load()(**record["options"])
+        target = Plugins().find("encoders", record["encoder"], record["plugin"]).load()
+        options = {key: item for key, item in record["options"].items() if key != "download"}  # the weights lie here
+        return build.build("encoder", target, chosen=options)[0]
+
+    def _record(self) -> dict[str, Any]:
+        """What `encoder.json` says, its parts of the types that they should be; {} before there is one."""
+        record = self.read_json("encoder.json")
+        parts = {"encoder": str, "plugin": str, "options": dict, "schema": dict}
+        wrong = [name for name, kind in parts.items() if record and not isinstance(record.get(name), kind)]
+        if wrong:
+            raise RunError(f"{self.path}/encoder.json does not describe an encoder: {wrong[0]} is {record.get(wrong[0])!r:.80}")
+        return record
 
     def data(self, data: Any = None) -> Data:
         """The data of this run, or other data read as this run's were: a name, a path or an object in memory."""
-        return load_data(self.config, self.read_json("encoder.json"), data)
+        return load_data(self.config, self._record(), data)
 
     def embed(self, data: Any = None, device: str = "cpu") -> Tensor:
         """Frozen features of every item of a data set, (N, D). `data`: a name, a path or an object in memory."""
         found = self.data(data)
         return evaluation.embed(self.encoder.to(device), found.train if found.items is None else found.items, device)
 
-    def evaluate(self, data: Any = None, probe: str | None = None, device: str = "cpu") -> dict[str, Any]:
+    def untrained(self) -> Any:
+        """The encoder that this run started from, as its seed makes it."""
+        with unnoticed():
+            seed_all(self.config.seed)
+            twin = self._built()
+            if self.config.init:
+                load_into(twin, self.config.init)
+        return twin.eval()
+
+    def evaluate(self, data: Any = None, probe: str | None = None, device: str = "cpu", **questions: Any) -> dict[str, Any]:
         """Score the encoder, its untrained twin and the raw features, by the protocol of `evaluation`.
 
         Args:
             data: a name, a path or an object in memory; default: the run's own.
             probe: which probes, separated by commas; default: those of the run.
             device: where to embed.
+            **questions: `seeds=5`, `labels=(0.01, 0.1)`, `confidence=True`, ...: see `scoring.Questions`.
 
         Returns:
-            {"scores": {...}, "untrained": {...}, "raw": {...}, "rankme": ..., "width": ..., ...}
+            {"scores": {...}, "untrained": {...}, "raw": {...}, "rankme": ..., "width": ..., "cka_untrained": ..., ...}; what
+            was asked besides under "deviation", "confidence", "labels", "corrupted", "finetuned", each with the same parts.
         """
-        config = self.config if probe is None else replace(self.config, probe=probe)
-        probes, found = load_probes(config), self.data(data)
-        scored = evaluation.evaluate(self.encoder.to(device), found, probes, device)
-        with unnoticed():
-            seed_all(config.seed)
-            twin = self._built()  # the weights that this run started from
-            if config.init:
-                load_into(twin, config.init)
-            before = evaluation.baselines(twin.to(device), found, probes, device)
-        name = str(data) if isinstance(data, (str, Path)) else config.data
-        return {"run": str(self.path), "data": name} | scored | before
+        return scoring.assess(self, data, probe, device, scoring.Questions(**questions))
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

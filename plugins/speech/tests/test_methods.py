@@ -19,10 +19,12 @@ from ssl_speech.waves import collate
 METHODS = ["wav2vec2", "hubert", "wavlm", "data2vec-audio", "w2v-bert", "tera", "speech-simclr", "speech-vicreg"]
 
 
+TIMES = ("seconds", "items_per_second", "data_wait")
+
+
 def losses(run):
     with (run.path / "metrics.csv").open() as file:
-        return [{name: float(item) for name, item in row.items() if name not in ("seconds", "items_per_second")}
-                for row in csv.DictReader(file)]
+        return [{name: float(item) for name, item in row.items() if item and name not in TIMES} for row in csv.DictReader(file)]
 
 
 OPTIONS = {"hubert": {"method.clusters": 10}, "wavlm": {"method.clusters": 10, "method.mix": 0.5},

@@ -4,10 +4,11 @@ import torch
 
 from ssl_core import ConfigError
 from ssl_core.build import build
+from ssl_tabular.blocks import Body
 from ssl_tabular.encoders import MLP, ResNet, Transformer, Windows
 from ssl_tabular.row_attention import Saint
 from ssl_tabular.rows import Rows, join
-from ssl_tabular.tokenizer import FeatureTokenizer, FirstLayer
+from ssl_tabular.tokenizer import FeatureTokenizer, FirstLayer, Unified
 
 CARDS = (4, 6)
 SMALL = {"width": 16, "depth": 2}
@@ -15,6 +16,7 @@ ENCODERS = {
     "transformer": lambda **more: Transformer(3, CARDS, width=16, depth=2, heads=2, hidden=32, **more),
     "periodic": lambda: Transformer(3, CARDS, width=16, depth=2, heads=2, hidden=32, numbers="periodic", kinds=True,
                                     norm="pre"),
+    "unified": lambda: Transformer(3, CARDS, width=16, depth=2, heads=2, hidden=32, codes="unified", table=50),
     "reg": lambda: Transformer(3, CARDS, width=16, depth=2, heads=2, hidden=32, reg=2, readout="reg"),
     "flatten": lambda: Transformer(3, CARDS, width=16, depth=2, heads=2, hidden=32, readout="flatten"),
     "mlp": lambda: MLP(3, CARDS, **SMALL, norm=True), "resnet": lambda: ResNet(3, CARDS, 16, 32, 2),
@@ -142,13 +144,71 @@ def test_wrong_options(make, chosen, message):
         build("encoder", make, chosen=chosen, facts={"numeric": 3, "cardinalities": [4, 6]})
 
 
-def test_flattened_rows_have_no_parts():
-    encoder, rows = ENCODERS["flatten"](), some(2)
-    assert encoder(rows).tokens is None and encoder.width == 16 * 6
-    with pytest.raises(ValueError, match="use mean or reg"):
-        encoder(rows, keep=torch.ones(10, dtype=torch.bool))
-
-
 def test_join_puts_rows_after_each_other():
     a, b = some(3), some(4)
     assert join([a, b]).size == 7 and torch.equal(join([a, b]).categorical[3:], b.categorical)
+
+
+def test_unified_embedding_looks_up_what_it_says():
+    torch.manual_seed(0)
+    made = Unified((3, 300, 70_000), 5, table=97, row=4).double()
+    codes = torch.stack([torch.randint(c, (6,)) for c in (3, 300, 70_000)], dim=1)
+    rows, out = made.rows(codes), made(codes)
+    assert made.lookups.sum(dim=1).tolist() == [1, 3, 4] and rows.shape == (6, 3, 4) and 0 <= rows.min() and rows.max() < 97
+    for b, c in ((0, 0), (3, 1), (5, 2)):
+        expected = sum(made.table[rows[b, c, k]] @ made.weight[c, k] for k in range(int(made.lookups[c].sum())))
+        assert torch.allclose(out[b, c], expected)
+
+
+def test_unified_embedding_spreads_codes_over_the_table():
+    made = Unified((10_000, 10_000), 4, table=64)
+    rows = made.rows(torch.arange(10_000)[:, None].expand(-1, 2))
+    for column in range(2):
+        for lookup in range(4):
+            share = torch.bincount(rows[:, column, lookup], minlength=64) / 10_000
+            assert share.max() < 1.5 / 64 and share.min() > 0.5 / 64
+    same = (rows[:, 0, 0] == rows[:, 1, 0]).double().mean(), (rows[:, 0, 0] == rows[:, 0, 1]).double().mean()
+    assert max(same) < 0.05, "columns and look-ups have hashes of their own"
+
+
+def test_unified_embedding_does_not_grow_with_the_categories():
+    sizes = [sum(p.numel() for p in Transformer(0, (c, c), width=8, depth=1, heads=2, codes="unified", table=128).parameters())
+             for c in (70_000, 7_000_000)]
+    assert sizes[0] == sizes[1] < 10_000
+    again = [Unified((9, 50), 8).rows(torch.tensor([[3, 40]])) for _ in range(2)]
+    assert torch.equal(*again), "hashes do not depend on the generators"
+
+
+@pytest.mark.parametrize("norm", ["post", "pre"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_picked_tokens_are_those_of_the_whole(norm, masked):
+    """The last block does no work for tokens that nobody asked for; values and gradients are the same."""
+    torch.manual_seed(0)
+    body = Body(8, 2, 12, 2, 0.0, norm).double()
+    x, mask = torch.randn(3, 6, 8, dtype=torch.float64), torch.rand(6, 6) < 0.6
+    mask |= torch.eye(6, dtype=torch.bool)
+    found = []
+    for picked in (True, False):
+        start = x.clone().requires_grad_()
+        out = body(start, mask if masked else None, *([lambda t: t[:, 2:5]] if picked else []))
+        (out if picked else out[:, 2:5]).square().sum().backward()
+        found.append([out if picked else out[:, 2:5], start.grad, *(p.grad.clone() for p in body.parameters())])
+        body.zero_grad()
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(*found, strict=True))
+
+
+def test_a_row_of_all_tokens_has_zeros_where_columns_are_hidden():
+    torch.manual_seed(0)
+    encoder = ENCODERS["flatten"]()
+    rows = some(6)
+    assert encoder(rows).tokens is None and encoder.width == 16 * 6
+    keep = torch.rand(6, 5) < 0.5
+    keep[:, 0] = True
+    found = encoder(rows, keep=keep.flatten()).pooled.view(6, 6, 16)
+    shown = torch.cat([keep.new_ones(6, 1), keep], dim=1)
+    assert (found[~shown] == 0).all() and (found[shown] != 0).any(dim=1).all()
+    alone = encoder.body(encoder.tokens(rows)[2:3, shown[2]])[0]
+    assert torch.allclose(found[2][shown[2]], alone, atol=1e-5)
+    assert torch.allclose(encoder(rows, keep=torch.ones(30, dtype=torch.bool)).pooled, encoder(rows).pooled, atol=1e-5)
+    with pytest.raises(ValueError, match="encoder.readout=mean"):
+        _ = encoder.axes

@@ -20,6 +20,8 @@ METHODS = {
                       "method.width": 16},
     "scarf": SMALL, "tabular-barlow": SMALL, "vime": SMALL, "dae": SMALL, "binning": SMALL,
     "subtab": SMALL | {"encoder.hidden": 16},
+    "table-integration": SMALL | {"augmentation.copies": 2, "method.projector": [8]},
+    "item-recsys": SMALL | {"method.projector": [8]},
     "saint": SMALL | {"encoder.heads": 2, "encoder.row_width": 16, "encoder.reference": 16},
 }
 QUICK = {"trainer": {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}, "baselines": False, "probe": "linear",
@@ -97,6 +99,7 @@ def test_bins_are_balanced_and_ordered():
     ("tjepa", {"augmentation": "random-mask"}, "augmentation=column-subsets"),
     ("tjepa", {"encoder": "mlp"}, "encoder=transformer"),
     ("subtab", {"encoder": "mlp"}, "encoder=windows"), ("saint", {"encoder": "mlp"}, "encoder=saint"),
+    ("item-recsys", {"augmentation": "corrupt"}, "augmentation=correlated-features"),
     ("tjepa", {"augmentation": "corrupt"}, "makes mask"), ("binning", {"method.bins": 1}, "bins should be 2"),
 ])
 def test_parts_that_do_not_fit_are_refused(method, options, message):

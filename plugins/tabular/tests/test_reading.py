@@ -37,6 +37,8 @@ WRITERS = {
     "t.csv.gz": lambda frame, path: gzip.open(path, "wt").write(frame.to_csv(index=False)),
     "t.parquet": lambda frame, path: parquet.write_table(pa.Table.from_pandas(frame, preserve_index=False), path),
     "t.feather": lambda frame, path: feather.write_feather(frame, path),
+    "t.arrow": lambda frame, path: feather.write_feather(pa.Table.from_pandas(frame, preserve_index=False), path,
+                                                         compression="uncompressed"),
 }
 
 
@@ -56,6 +58,13 @@ def test_polars_is_read_through_arrow():
         def to_arrow(self):
             return pa.Table.from_pandas(people(), preserve_index=False)
     assert kinds(read(Like(), target="kind")) == EXPECTED
+
+
+def test_a_real_polars_frame_is_read():
+    polars = pytest.importorskip("polars", reason="polars is optional")
+    frame = people()
+    data = read(polars.from_dict({name: frame[name].tolist() for name in frame}), target="kind")
+    assert kinds(data) == EXPECTED and torch.equal(data.labels, read(frame, target="kind").labels)
 
 
 def test_statistics_come_from_training_rows_only():
@@ -137,6 +146,15 @@ BAD = {
 }
 
 
+def test_the_row_is_named_in_files_without_lines_too(tmp_path):
+    frame = pd.DataFrame({"a": [1.0, 2, 3], "b": [1.0, np.inf, 3]})
+    parquet.write_table(pa.Table.from_pandas(frame), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t\.parquet, line 2, column 'b': inf"):
+        read(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="the table in memory, line 2, column 'b': inf"):
+        read(frame)
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_is_named(name, tmp_path):
     content, options, message = BAD[name]
@@ -176,10 +194,13 @@ def test_infinities_may_be_missing_and_mixed_objects_are_text(tmp_path):
     assert kinds(read(mixed)) == {"a": "categorical", "b": "numeric"}
 
 
-def test_ten_thousand_columns():
+@pytest.mark.parametrize("place", ["memory", "file"])
+def test_ten_thousand_columns(place, tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 10_000)).astype(np.float32)
-    data = read(x, scale="standard")
-    assert data.facts["numeric"] == 10_000 and next(iter(data.train)).numeric.shape == (40, 10_000)
+    if place == "file":
+        np.savetxt(tmp_path / "wide.csv", x, "%.4f", ",", header=",".join(f"c{i}" for i in range(10_000)), comments="")
+    data = read(x if place == "memory" else tmp_path / "wide.csv", scale="standard")
+    assert not data.skipped and data.facts["numeric"] == 10_000 and next(iter(data.train)).numeric.shape == (40, 10_000)
 
 
 def test_quantity_is_standardised_by_training_rows():

@@ -10,7 +10,7 @@ from ssl_core import Progress
 from ssl_core.objectives.regression import MSE
 from ssl_tabular.augmentations import ColumnSubsets
 from ssl_tabular.encoders import MLP, Transformer
-from ssl_tabular.methods.tjepa import TJEPA, Predictor, blocks, rows_at
+from ssl_tabular.methods.tjepa import TJEPA, Predictor, blocks, rows_at, spread
 from ssl_tabular.rows import Rows
 
 
@@ -159,6 +159,27 @@ def test_the_slow_encoder_is_out_of_reach_of_the_gradient():
     frozen = deepcopy(made.teacher.state_dict())
     made.after_step()
     assert all(torch.equal(p, frozen[name]) for name, p in made.teacher.state_dict().items())
+
+
+def test_spread_tells_a_collapse_from_a_life():
+    """The root mean square of target tokens about the mean of their column, whichever rows they stand in."""
+    torch.manual_seed(0)
+    means, places = torch.randn(7, 16), torch.rand(2, 50, 7).argsort(dim=2)[..., :3]
+    tokens = means[places]
+    assert spread(tokens, places, 7) < 1e-6, "tokens that are the same in every row"
+    noise = 0.5 * torch.randn(2, 50, 3, 16)
+    assert abs(float(spread(tokens + noise, places, 7)) - 0.5) < 0.03
+
+
+@pytest.mark.parametrize("targets", [1, 4])
+def test_targets_are_the_tokens_of_the_whole_row(targets):
+    """Few targets are all that the last block of the slow encoder makes; what it makes is the same."""
+    made, batch = method(subsets=ColumnSubsets((0.2, 0.4), (0.3, 0.5), targets)).double(), table(9)
+    batch = batch._replace(numeric=batch.numeric.double())
+    _, places = made.places(batch)
+    whole = made.teacher.copy.body(made.teacher.copy.tokens(batch))
+    expected = torch.stack([rows_at(whole, target) for target in places])
+    assert torch.allclose(made.wanted(batch, places), expected, atol=1e-12)
 
 
 def test_gradients_are_clamped_by_entry():

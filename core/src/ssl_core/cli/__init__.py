@@ -12,17 +12,32 @@ from ..errors import ConfigError, SSLError, nearest
 VERBS = {  # word -> function in this package, one line of help
     "list": ("listing:list_", "what is installed: methods, encoders, data sets, ..."),
     "show": ("listing:show", "one method or component: every option with its default"),
-    "evaluate": ("use:evaluate", "score the encoder of a run, on its own or other data"),
+    "evaluate": ("evaluate:evaluate", "score the encoder of a run, or of several, on its own or other data"),
     "embed": ("use:embed", "write the features of a data set to a file"),
+    "export": ("export:export", "the encoder as safetensors, ONNX or a Hugging Face directory"),
+    "race": ("race:race", "which method suits these data? train all a little, the better ones more"),
+    "merge": ("merge:merge", "one encoder from several runs: an average, or a learned mixture"),
+    "distill": ("distill:distill", "a few synthetic items in place of the data of a run"),
+    "report": ("report:report", "one HTML file of a run, or of several side by side"),
     "doctor": ("doctor:doctor", "what is installed, what is broken, and why"),
+    "check": ("check:check", "ask a plugin everything that its contracts promise"),
+    "new": ("new:new", "write a plugin of your own from a template"),
+    "completion": ("completion:completion", "print a script that completes commands in bash or zsh"),
 }
 USAGE = """sslrun --plugin NAME --method NAME [data=NAME_OR_PATH] [key=value ...]
        sslrun --resume RUN
        sslrun list [PLUGIN]
        sslrun show PLUGIN/NAME
-       sslrun evaluate RUN [data=...]
+       sslrun evaluate RUN [RUN ...] [data=...] [--probe knn,linear] [--seeds N]
        sslrun embed RUN --data NAME_OR_PATH --out FILE
-       sslrun doctor [PLUGIN]"""
+       sslrun export RUN --to safetensors|onnx|hf --out PATH
+       sslrun race --plugin NAME --budget 10m [data=...] [--methods A,B,C]
+       sslrun merge RUN RUN [...] --out DIR
+       sslrun distill RUN --items N --out FILE.npz
+       sslrun report RUN [RUN ...]
+       sslrun doctor [PLUGIN] [--data NAME_OR_PATH]
+       sslrun check PLUGIN
+       sslrun new NAME [--dir DIR] [--like table|sequence|grid|node]"""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -68,7 +68,7 @@ def show(words: list[str]) -> int:
     plugins = Plugins()
     plugin, slash, name = args.name.rpartition("/")
     found = _find(plugins, plugin or "core", name)
-    record = _described(plugins, plugin or "core", found)
+    record = described(plugins, plugin or "core", found)
     print(json.dumps(record, default=str) if args.json else _sheet(args.name, record))
     return 0
 
@@ -82,7 +82,7 @@ def _find(plugins: Plugins, plugin: str, name: str) -> Component:
     raise PluginError(f"{plugin} offers nothing named {name!r}{nearest(name, known)}\n  Try: sslrun list {plugin}")
 
 
-def _described(plugins: Plugins, plugin: str, component: Component) -> dict[str, Any]:
+def described(plugins: Plugins, plugin: str, component: Component) -> dict[str, Any]:
     """Everything known of a component: for a method, the options of all its parts as a run would have them."""
     import inspect
     target = component.load()

@@ -27,7 +27,8 @@ def run(words: list[str]) -> int:
     parser.add_argument("--config", metavar="FILE", help="options from a YAML file; those on the command line win")
     parser.add_argument("--out", metavar="DIR", help="the run directory (default: the next free one under runs/)")
     parser.add_argument("--seed", type=int, help="of weights, views, order and splits (default: 0)")
-    parser.add_argument("--init", metavar="WEIGHTS", help="start from a run or a .safetensors file")
+    parser.add_argument("--init", metavar="WEIGHTS",
+                        help="start from a run, a Hugging Face directory, a .safetensors file or a state dict of torch")
     parser.add_argument("--resume", metavar="RUN", help="go on where a run stopped")
     parser.add_argument("--dry-run", action="store_true", help="build everything, print the options, train nothing")
     parser.add_argument("--json", action="store_true", help="print the result as the last line, as one JSON object")
@@ -38,12 +39,23 @@ def run(words: list[str]) -> int:
         parser.print_help()
         return 0
     if args.resume:
-        given = args.plugin, args.method, args.config, args.out, args.seed, args.init, args.dry_run or None
-        if args.options or any(item is not None for item in given):
-            raise ConfigError("--resume takes no other option: a run goes on as it was started")
-        from ..pretraining import resume
-        return report(resume(args.resume, quiet=args.json and not sys.stderr.isatty()), args.json)
+        return _resume(args)
     return _start(args)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    """Go on as it was started; or with `epochs=+20`, go on from a run that has ended, on `data=` and into `--out`."""
+    given = parse(args.options)
+    if "epochs" in given:  # "+20" is a number to `parse`
+        given["epochs"] = [word for word in args.options if word.startswith("epochs=")][-1].removeprefix("epochs=")
+    fixed = args.plugin, args.method, args.config, args.seed, args.init, args.dry_run or None
+    if any(item is not None for item in fixed) or (given or args.out) and "epochs" not in given:
+        raise ConfigError("--resume takes no other option: a run goes on as it was started.\n"
+                          "  Try: epochs=+20, to go on from a run that has ended, with data=NEW if you like")
+    from ..pretraining import proceed, resume
+    quiet = args.json and not sys.stderr.isatty()
+    run = proceed(args.resume, given, None, args.out, quiet) if given else resume(args.resume, quiet=quiet)
+    return report(run, args.json)
 
 
 def _start(args: argparse.Namespace) -> int:
@@ -79,7 +91,10 @@ def _dry_run(assembly: Any, as_json: bool) -> int:
 
 def report(run: Any, as_json: bool) -> int:
     """The result of a run, as a table or as JSON; the exit code."""
+    from ..distributed import first
     from ..files import dumps
+    if not first():
+        return 0
     result = run.result
     print(summary(result), file=sys.stderr if as_json else sys.stdout)
     if as_json:

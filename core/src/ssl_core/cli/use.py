@@ -1,4 +1,4 @@
-"""`sslrun evaluate` and `sslrun embed`: what a finished run is good for."""
+"""`sslrun embed`: the features of a data set, in a file."""
 from __future__ import annotations
 
 import sys
@@ -7,40 +7,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from . import parser
-
-
-def evaluate(words: list[str]) -> int:
-    """Score the encoder of a run."""
-    options = parser("evaluate")
-    options.add_argument("run", help="a run directory")
-    options.add_argument("data", nargs="?", metavar="data=NAME_OR_PATH", help="other data than the run's own")
-    options.add_argument("--probe", help="which probes, separated by commas (default: those of the run)")
-    options.add_argument("--device", default="cpu", help="cpu or cuda")
-    options.add_argument("--json", action="store_true", help="print the scores as the last line, as one JSON object")
-    args = options.parse_args(words)
-    if args.data is not None and not args.data.startswith("data="):
-        raise ConfigError(f"expected data=NAME_OR_PATH, got {args.data!r}")
-    from ..files import dumps
-    from ..run import Run
-    from .table import scores
-    result = Run.load(args.run).evaluate(args.data and args.data.removeprefix("data="), args.probe,
-                                          _usable(args.device))
-    rows = {"raw features": result["raw"], "untrained encoder": result["untrained"], Path(args.run).name: result["scores"]}
-    shown = scores(rows) if result["scores"] else "no labels or no probes: nothing to score"
-    print(f"{shown}\nrankme: {result['rankme']:.1f} of {result['width']}", file=sys.stderr if args.json else sys.stdout)
-    if args.json:
-        print(dumps(result))
-    return 0
-
-
-def _usable(device: str) -> str:
-    import torch
-    try:
-        torch.zeros(1, device=device)
-    except Exception as error:
-        why = str(error).partition("\n")[0]
-        raise ConfigError(f"--device {device} cannot be used here: {why}\n  Try: --device cpu") from error
-    return device
+from .device import usable
 
 
 def embed(words: list[str]) -> int:
@@ -58,7 +25,7 @@ def embed(words: list[str]) -> int:
     from ..evaluation import embed as embed_items
     from ..files import atomically, dumps
     from ..run import Run
-    run, device = Run.load(args.run), _usable(args.device)
+    run, device = Run.load(args.run), usable(args.device)
     data = run.data(args.data)
     features = embed_items(run.encoder.to(device), data.train if data.items is None else data.items, device)
     names = list(data.names) if data.names is not None else [str(i) for i in range(len(features))]

@@ -10,5 +10,7 @@ What the signature of `forward` asks for, the composer gives:
 
 What it has as a method is called: `allocate(width)` once, before training, where it keeps rows of a width D (a queue,
 prototypes, a head); `after_step()` after each step of the optimizer. An attribute `progress = Progress()` of its class is
-kept up to date. Where the batch is split over processes, rows are gathered (`ssl_core.distributed`).
+kept up to date. Where the batch is split over processes, rows are gathered (`ssl_core.distributed`); `gathers = True` says
+that the loss and its gradient are then those of the joined batch, and `views` how many views it needs where two will not do.
+Both are looked at by `sslrun check`.
 """

@@ -16,6 +16,8 @@ class BarlowTwins(nn.Module):
         scale: factor of the whole loss.
     """
 
+    gathers = True
+
     def __init__(self, redundancy: float = 5e-3, scale: float = 1.0) -> None:
         super().__init__()
         self.redundancy, self.scale = redundancy, scale

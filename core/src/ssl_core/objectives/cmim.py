@@ -20,6 +20,8 @@ class CMIM(nn.Module):
         temperature: of the softmax over cosine similarities.
     """
 
+    gathers = True
+
     def __init__(self, temperature: float = 0.1) -> None:
         super().__init__()
         self.temperature = temperature

@@ -18,6 +18,8 @@ class DCL(nn.Module):
         sigma: of the weights that count hard positives more (DCLW: 0.5); 0 for none.
     """
 
+    gathers = True
+
     def __init__(self, temperature: float = 0.1, sigma: float = 0.0) -> None:
         super().__init__()
         self.temperature, self.sigma = temperature, sigma

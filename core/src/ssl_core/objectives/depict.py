@@ -20,6 +20,8 @@ class DEPICT(nn.Module):
         clusters: how many; by default the number of classes, where the data know it.
     """
 
+    gathers = True
+
     def __init__(self, classes: int = 10, clusters: int = 0) -> None:
         super().__init__()
         self.clusters = clusters or classes

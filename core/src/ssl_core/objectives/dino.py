@@ -30,6 +30,7 @@ class DINO(nn.Module):
         target_views: without a teacher, how many of the views, the first ones, are targets; 0 for all.
     """
 
+    gathers = True
     progress = Progress()
     middle: Tensor
 

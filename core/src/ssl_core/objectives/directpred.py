@@ -21,6 +21,7 @@ class DirectPred(nn.Module):
         every: steps between two predictors.
     """
 
+    gathers = True
     progress = Progress()
     correlation: Tensor
     predictor: Tensor

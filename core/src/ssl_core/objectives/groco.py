@@ -23,6 +23,8 @@ class GroCo(nn.Module):
         target_views: how many of the views, the first ones, are positives of the others; 0 for all.
     """
 
+    gathers = True
+
     def __init__(self, negatives: int = 10, steepness: float = 1.0, target_views: int = 0) -> None:
         super().__init__()
         if negatives < 1:

@@ -23,6 +23,8 @@ class InfoNCE(nn.Module):
         negatives: compare with so many random rows instead of all, for batches of hundreds of thousands; 0 for all.
     """
 
+    gathers = True
+
     def __init__(self, temperature: float = 0.2, symmetric: bool = True, negatives: int = 0) -> None:
         super().__init__()
         self.temperature, self.symmetric, self.negatives = temperature, symmetric, negatives
@@ -63,6 +65,8 @@ class NTXent(nn.Module):
     Args:
         temperature: of the softmax over cosine similarities.
     """
+
+    gathers = True
 
     def __init__(self, temperature: float = 0.2) -> None:
         super().__init__()

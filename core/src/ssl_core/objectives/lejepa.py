@@ -22,6 +22,8 @@ class LeJEPA(nn.Module):
         target_views: how many of the views, the first ones, make the centre of an item (the large crops); 0 for all.
     """
 
+    gathers = True
+
     def __init__(self, weight: float = 0.05, slices: int = 1024, knots: int = 17, pool: Literal["view", "all"] = "view",
                  target_views: int = 0) -> None:
         super().__init__()

@@ -20,6 +20,8 @@ class MMCR(nn.Module):
         within: weight of the nuclear norm of each item's own views, which should be small (lambda).
     """
 
+    gathers = True
+
     def __init__(self, within: float = 0.0) -> None:
         super().__init__()
         self.within = within

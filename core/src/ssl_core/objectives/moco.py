@@ -22,6 +22,8 @@ class MoCo(nn.Module):
         queue: how many past targets to keep.
     """
 
+    gathers = True
+
     def __init__(self, temperature: float = 0.2, queue: int = 65536) -> None:
         super().__init__()
         self.scale, self.size = 1 / temperature, queue

@@ -21,6 +21,8 @@ class MVInfoNCE(nn.Module):
         same_view: rows of the same view are candidates too, as in the authors' code; their formula leaves them out.
     """
 
+    gathers = True
+
     def __init__(self, temperature: float = 0.2, same_view: bool = True) -> None:
         super().__init__()
         self.temperature, self.same_view = temperature, same_view
@@ -46,6 +48,8 @@ class MVDHEL(nn.Module):
     Args:
         temperature: of the softmax over cosine similarities.
     """
+
+    gathers = True
 
     def __init__(self, temperature: float = 0.2) -> None:
         super().__init__()

@@ -21,6 +21,8 @@ class NNCLR(nn.Module):
         queue: how many past targets to look for neighbours in.
     """
 
+    gathers = True
+
     def __init__(self, temperature: float = 0.1, queue: int = 98304) -> None:
         super().__init__()
         self.temperature, self.size = temperature, queue

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 class Cosine(nn.Module):
     """2 - 2 cos(a, b): the squared distance of unit rows (BYOL, arXiv:2006.07733, equation 2)."""
 
+    gathers = True
+
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Predictions (N, D), targets (N, D) -> ()."""
         return 2 - 2 * F.cosine_similarity(a, b.detach(), dim=1).mean()
@@ -20,6 +22,8 @@ class SmoothL1(nn.Module):
         beta: where it turns from square to linear.
     """
 
+    gathers = True
+
     def __init__(self, beta: float = 1.0) -> None:
         super().__init__()
         self.beta = beta
@@ -31,6 +35,8 @@ class SmoothL1(nn.Module):
 
 class MSE(nn.Module):
     """Mean squared error (MAE, arXiv:2111.06377)."""
+
+    gathers = True
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Predictions (N, D), targets (N, D) -> ()."""

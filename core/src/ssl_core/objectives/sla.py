@@ -19,11 +19,14 @@ class SLA(nn.Module):
         total: sum the loss over the transformations instead of averaging it (the paper's choice for large data).
     """
 
+    gathers = True
+
     def __init__(self, classes: int, transformations: int = 4, distil: float = 0.0, total: bool = False) -> None:
         super().__init__()
         if transformations < 2:
             raise ValueError(f"transformations should be 2 or more, got {transformations}")
         self.classes, self.transformations, self.distil, self.total = classes, transformations, distil, total
+        self.views = transformations
 
     def allocate(self, width: int) -> None:
         self.joint = nn.Linear(width, self.classes * self.transformations)

@@ -19,6 +19,8 @@ class SupCon(nn.Module):
         temperature: of the softmax over cosine similarities.
     """
 
+    gathers = True
+
     def __init__(self, temperature: float = 0.1) -> None:
         super().__init__()
         self.temperature = temperature

@@ -25,6 +25,7 @@ class SwAV(nn.Module):
         target_views: how many of the views, the first ones, have codes (the large crops); 0 for all.
     """
 
+    gathers = True
     progress = Progress()
 
     def __init__(self, prototypes: int = 3000, temperature: float = 0.1, epsilon: float = 0.05, iterations: int = 3,

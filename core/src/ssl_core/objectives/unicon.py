@@ -20,11 +20,14 @@ class UniCon(nn.Module):
         soft: weigh an inlier as a positive by its cosine with the mean of all inliers, where that is above 0.
     """
 
+    gathers = True
+
     def __init__(self, temperature: float = 0.5, transformations: int = 4, soft: bool = True) -> None:
         super().__init__()
         if transformations < 2:
             raise ValueError(f"transformations should be 2 or more, got {transformations}")
         self.scale, self.transformations, self.soft = 1 / temperature, transformations, soft
+        self.views = 2 * transformations  # at least
 
     def forward(self, *views: Tensor) -> Tensor:
         """A multiple of the transformations times (N, D), two or more each -> ().

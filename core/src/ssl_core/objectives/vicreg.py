@@ -17,6 +17,8 @@ class VICReg(nn.Module):
         eps: added to the variance under the root.
     """
 
+    gathers = True
+
     def __init__(self, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0, eps: float = 1e-4
                  ) -> None:
         super().__init__()

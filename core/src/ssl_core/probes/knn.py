@@ -6,21 +6,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..contracts import Fold
+from .base import PerItem, mean
 
 NEIGHBOURS = (1, 5, 10, 20, 50, 100)
 BLOCK = 2**24  # similarities to hold at a time
 
 
-def knn(train: Fold, validation: Fold, test: Fold) -> dict[str, float]:
+@PerItem
+def knn(train: Fold, validation: Fold, test: Fold) -> dict[str, Tensor]:
     """Accuracy (`knn`) of a plain vote of the k nearest training items by cosine; `knn_rmse` of their mean for a quantity.
 
     k is the one of `NEIGHBOURS` that scores best on validation; the largest of several equals.
     """
     counts = [k for k in NEIGHBOURS if k <= len(train.labels)][::-1]
-    scores = {k: _score(predict(train, validation.features, k), validation.labels) for k in counts}
-    k = max(counts, key=lambda count: scores[count])
-    found = _score(predict(train, test.features, k), test.labels)
-    return {"knn_rmse": -found} if train.labels.is_floating_point() else {"knn": found}
+    name, sign = ("knn_rmse", -1) if train.labels.is_floating_point() else ("knn", 1)
+    scores = {k: sign * float(mean(name, _outcomes(train, validation, k))) for k in counts}
+    return {name: _outcomes(train, test, max(counts, key=lambda count: scores[count]))}
 
 
 def predict(train: Fold, queries: Tensor, k: int) -> Tensor:
@@ -37,8 +38,7 @@ def predict(train: Fold, queries: Tensor, k: int) -> Tensor:
     return torch.cat(guesses)
 
 
-def _score(guess: Tensor, labels: Tensor) -> float:
-    """Accuracy, or minus the root mean squared error: more is better."""
-    if labels.is_floating_point():
-        return -float((guess - labels).square().mean().sqrt())
-    return float((guess == labels).double().mean())
+def _outcomes(train: Fold, asked: Fold, k: int) -> Tensor:
+    """(Q,) whether each class is right, or the square of each error."""
+    guess = predict(train, asked.features, k)
+    return (guess - asked.labels).square() if asked.labels.is_floating_point() else (guess == asked.labels).double()

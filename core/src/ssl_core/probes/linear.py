@@ -6,11 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..contracts import Fold
+from .base import PerItem
 
 STRENGTHS = tuple(10.0**k for k in range(2, -6, -1))  # of the penalty, per training item; strong to weak
 
 
-def linear(train: Fold, validation: Fold, test: Fold) -> dict[str, float]:
+@PerItem
+def linear(train: Fold, validation: Fold, test: Fold) -> dict[str, Tensor]:
     """Accuracy (`linear`) of logistic regression by L-BFGS, or root mean squared error (`rmse`) of ridge regression.
 
     Features are standardised with the statistics of the training fold. The penalty is the one of `STRENGTHS` that
@@ -21,16 +23,16 @@ def linear(train: Fold, validation: Fold, test: Fold) -> dict[str, float]:
     return _ridge(*folds) if train.labels.is_floating_point() else _logistic(*folds)
 
 
-def _logistic(train: Fold, validation: Fold, test: Fold) -> dict[str, float]:
+def _logistic(train: Fold, validation: Fold, test: Fold) -> dict[str, Tensor]:
     classes = int(train.labels.max()) + 1
     weight = train.features.new_zeros(train.features.shape[1] + 1, classes)
     best, chosen = -1.0, weight
     for strength in STRENGTHS:  # each starts from the solution of the one before
         weight = fit(train.features, train.labels, weight, strength)
-        score = accuracy(weight, validation)
+        score = float(right(weight, validation).mean())
         if score > best:
             best, chosen = score, weight
-    return {"linear": accuracy(chosen, test)}
+    return {"linear": right(chosen, test)}
 
 
 def fit(x: Tensor, y: Tensor, start: Tensor, strength: float, steps: int = 100) -> Tensor:
@@ -50,19 +52,19 @@ def fit(x: Tensor, y: Tensor, start: Tensor, strength: float, steps: int = 100) 
     return weight.detach()
 
 
-def accuracy(weight: Tensor, fold: Fold) -> float:
-    """Share of right classes in [0, 1]."""
-    return float(((fold.features @ weight[:-1] + weight[-1]).argmax(dim=1) == fold.labels).double().mean())
+def right(weight: Tensor, fold: Fold) -> Tensor:
+    """(N,) 1 where the class is right, else 0."""
+    return ((fold.features @ weight[:-1] + weight[-1]).argmax(dim=1) == fold.labels).double()
 
 
-def _ridge(train: Fold, validation: Fold, test: Fold) -> dict[str, float]:
+def _ridge(train: Fold, validation: Fold, test: Fold) -> dict[str, Tensor]:
     x, centre = train.features.double(), train.labels.double().mean()
     values, vectors = torch.linalg.eigh(x.T @ x / len(x))
     image = vectors.T @ (x.T @ (train.labels.double() - centre)) / len(x)
 
-    def error(strength: float, fold: Fold) -> float:
+    def errors(strength: float, fold: Fold) -> Tensor:
         weight = vectors @ (image / (values.clamp(min=0) + strength))
         guess = fold.features.double() @ weight + centre
-        return float((guess - fold.labels.double()).square().mean().sqrt())
+        return (guess - fold.labels.double()).square()
 
-    return {"rmse": error(min(STRENGTHS, key=lambda s: error(s, validation)), test)}
+    return {"rmse": errors(min(STRENGTHS, key=lambda s: float(errors(s, validation).mean())), test)}

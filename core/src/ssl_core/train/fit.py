@@ -5,21 +5,27 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 
 from ..batches import Batches
-from ..contracts import Progress
+from ..checkpoints import LAST, Best
+from ..contracts import Data, Progress
+from ..distributed import launched
 from ..errors import ConfigError
 from ..methods import Method
+from .faults import Finite
 from .guards import AtomicCheckpoints, Checkpoints, Compiled, FirstBatch
 from .logs import Bar, Metrics
 from .module import Training
+from .monitors import Monitors
 from .options import TrainerOptions
+from .troubles import said
 
 PRECISION = {"32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -32,6 +38,7 @@ class Fitted:
     seconds: float
     steps: int
     interrupted: bool
+    start: dict[str, float] = field(default_factory=dict)  # what the monitors measured before the first step
 
 
 class Fit:
@@ -44,17 +51,30 @@ class Fit:
         size: training items in one epoch.
         callbacks: further Lightning callbacks.
         quiet: no progress bar.
+        data: whose items are monitored; None for no monitors.
     """
 
-    def __init__(self, options: TrainerOptions, epochs: int, folder: Path, size: int, callbacks: list[Any], quiet: bool
-                 ) -> None:
+    def __init__(self, options: TrainerOptions, epochs: int, folder: Path, size: int, callbacks: list[Any], quiet: bool,
+                 data: Data | None = None) -> None:
+        self.folder = folder
         self.metrics = Metrics(folder, size, options.log_every, options.tensorboard)
-        self.checkpoints = Checkpoints(folder / "checkpoints" / "last.ckpt", options.checkpoint_seconds,
-                                       options.checkpoint_steps)
-        own = [FirstBatch(), self.metrics, Bar(self.metrics, quiet), self.checkpoints]
+        best = Best(folder / "checkpoints", options.best, options.best_by, options.best_is == "highest")
+        self.checkpoints = Checkpoints(best.folder / LAST, options.checkpoint_seconds, options.checkpoint_steps, self.metrics,
+                                       best, options.max_seconds)
+        self.finite = Finite(options.skip_bad, folder, self.metrics)
+        self.monitors = [] if data is None else [
+            Monitors(self.metrics, data, options.monitor_every, options.on_collapse, quiet)]
+        own = [FirstBatch(), *self.monitors, self.metrics, self.finite, Bar(self.metrics, quiet), self.checkpoints]
+        devices, nodes = spread(options)
+        many = devices * nodes > 1
         with _less_noise(), _refusals():
             self.trainer = pl.Trainer(
-                max_epochs=epochs, accelerator=options.accelerator, devices=options.devices,
+                max_epochs=epochs, accelerator=options.accelerator, devices=devices, num_nodes=nodes,
+                # every parameter is looked for, since a method may leave some unused; buffers are gathered alike by the
+                # objectives that have them, and batch statistics by SyncBatchNorm
+                strategy=DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if many else "auto",
+                sync_batchnorm=many and torch.cuda.is_available() and options.accelerator != "cpu",
+                use_distributed_sampler=False,
                 precision=PRECISION[options.precision],  # type: ignore[arg-type]
                 gradient_clip_val=options.clip or None, accumulate_grad_batches=options.accumulate,
                 callbacks=[*own, *([Compiled()] if options.compile else []), *callbacks], plugins=[AtomicCheckpoints()],
@@ -70,8 +90,22 @@ class Fit:
         """Train, from `checkpoint` if there is one."""
         training = Training(method, optimizer, schedule, batches)
         with _less_noise(), _interrupts():
-            self.trainer.fit(training, batches, ckpt_path=checkpoint, weights_only=True)
-        return Fitted(self.metrics.row, training.seconds, self.trainer.global_step, self.checkpoints.interrupted)
+            try:
+                self.trainer.fit(training, batches, ckpt_path=checkpoint, weights_only=True)
+            except Exception as error:
+                known = said(error, self.folder, training)
+                if known is None:
+                    raise
+                raise known from error
+        return Fitted(self.metrics.row, training.seconds, self.trainer.global_step, self.checkpoints.interrupted,
+                      self.monitors[0].start if self.monitors else {})
+
+
+def spread(options: TrainerOptions) -> tuple[int, int]:
+    """Devices on each machine, and machines: what started the processes says, else what the user asked for."""
+    known = launched()
+    by_others = known is not None and options.devices * options.num_nodes == 1
+    return (known.devices, known.nodes) if known is not None and by_others else (options.devices, options.num_nodes)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from ..errors import Diverged
+from ..distributed import average
 from ..files import atomically
 from .module import Training
 
@@ -33,6 +33,9 @@ class Metrics(pl.Callback):
         self.row: dict[str, float] = {}  # the last row written
         self.steps_since = 0  # the step of that row
         self.names: list[str] = []
+        self.columns: list[str] = []  # what else a row may hold: blank where it was not measured
+        self.extra: dict[str, Tensor | float] = {}  # measured since the last row
+        self.waited = 0.0  # for data, at the last row
         self.events: Any = None
 
     def on_train_start(self, trainer: pl.Trainer, training: Training) -> None:
@@ -42,7 +45,7 @@ class Metrics(pl.Callback):
         if self.writes and self.tensorboard:
             from tensorboardX import SummaryWriter
             self.events = SummaryWriter(str(self.folder / "tensorboard"), purge_step=trainer.global_step)
-        self.since = time.monotonic()
+        self.since, self.waited = time.monotonic(), training.waited
         self.kept = [{name: loss.to(training.device) for name, loss in step.items()} for step in self.kept]
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,24 +70,21 @@ class Metrics(pl.Callback):
     def _write(self, trainer: pl.Trainer, training: Training) -> None:
         names = list(self.kept[0])
         losses = torch.stack([torch.stack([step[name].float() for name in names]) for step in self.kept])  # (S, L)
-        bad = (~losses.isfinite()).any(dim=1).nonzero()
-        values, now = losses.mean(dim=0).tolist(), time.monotonic()
+        good = losses.isfinite().all(dim=1, keepdim=True)  # a step with a bad loss is not taken, see faults.py
+        values, now = average(torch.where(good, losses, 0).sum(dim=0) / good.sum()).tolist(), time.monotonic()
         items = len(self.kept) * self.size / max(1, len(training.batches))
         self.row = {"step": trainer.global_step, "epoch": trainer.current_epoch, "seconds": round(training.seconds, 3),
                     "items_per_second": round(items / max(1e-9, now - self.since), 1),
                     "lr": trainer.optimizers[0].param_groups[0]["lr"], **dict(zip(names, values, strict=True))}
-        first_bad = self.steps_since + int(bad[0]) + 1 if len(bad) else 0
-        self.kept, self.since, self.steps_since = [], now, trainer.global_step
+        self.extra["data_wait"] = (training.waited - self.waited) / max(1e-9, now - self.since)
+        self.row |= {name: float(f"{value:.6g}") for name, value in self.extra.items() if name not in self.row}
+        self.kept, self.since, self.steps_since, self.extra, self.waited = [], now, trainer.global_step, {}, training.waited
         if self.writes:
             self._append()
-        if first_bad:
-            raise Diverged(f"the loss became {values[names.index('loss')]} at step {first_bad} (epoch {trainer.current_epoch}, "
-                           f"learning rate {self.row['lr']:.2g}).\n  Try: a lower optimizer.lr, trainer.clip=1.0, "
-                           f"or trainer.precision=32; sslrun doctor says more of the data")
 
     def _append(self) -> None:
         path = self.folder / "metrics.csv"
-        self.names = self.names or list(self.row)
+        self.names = self.names or list(dict.fromkeys([*self.row, *self.columns]))
         with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self.names, extrasaction="ignore", restval="")
             if not path.stat().st_size:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..batches import Batches, random_state, restore_random
 from ..contracts import Progress
+from ..distributed import of_all, rank
 from ..methods import Method
 from ..optimizers import groups
 
@@ -32,6 +33,7 @@ class Training(pl.LightningModule):
         self.timed = [module for module in method.modules() if hasattr(type(module), "progress")]
         self.losses: dict[str, Tensor] = {}  # of the last step, detached, on the device
         self.total, self.spent, self.started, self.seen = 1, 0.0, time.monotonic(), 0
+        self.waited, self.idle_since = 0.0, time.monotonic()  # seconds without a batch since training began here
         self.resumed_state: dict[str, Any] | None = None
 
     @property
@@ -47,9 +49,12 @@ class Training(pl.LightningModule):
         return self.make_optimizer(groups(self.method))
 
     def on_fit_start(self) -> None:
-        self.total, self.started = int(self.trainer.estimated_stepping_batches), time.monotonic()
+        planned = int(self.trainer.estimated_stepping_batches) // max(1, self.trainer.max_epochs or 1)  # of one epoch
+        self.total = self.batches.begun.step + planned * ((self.trainer.max_epochs or 0) - self.batches.begun.epoch)
+        self.started = time.monotonic()
 
     def on_train_start(self) -> None:
+        self.idle_since = time.monotonic()
         for group in self.trainer.optimizers[0].param_groups:
             group.setdefault("peak", group["lr"])
 
@@ -57,6 +62,7 @@ class Training(pl.LightningModule):
         self.batches.epoch, self.seen = self.current_epoch, self.batches.skip
 
     def on_train_batch_start(self, batch: Any, index: int) -> None:
+        self.waited += time.monotonic() - self.idle_since
         if self.resumed_state is not None:  # everything between loading and here may have drawn numbers
             restore_random(self.resumed_state)
             self.resumed_state = None
@@ -76,6 +82,9 @@ class Training(pl.LightningModule):
         super().optimizer_step(*args, **kwargs)
         self.method.after_step()
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.idle_since = time.monotonic()
+
     def on_train_epoch_end(self) -> None:
         self.batches.skip = self.seen = 0
         self.batches.epoch = self.current_epoch + 1
@@ -83,9 +92,11 @@ class Training(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         ended = self.seen >= len(self.batches)
         place = {"epoch": self.current_epoch + 1, "seen": 0} if ended else {"epoch": self.current_epoch, "seen": self.seen}
-        checkpoint["ssl_core"] = place | {"random": random_state(), "seconds": self.seconds}
+        checkpoint["ssl_core"] = place | {
+            "random": of_all(random_state()), "seconds": self.seconds, "stream": self.batches.states.get(place["seen"])}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         state = checkpoint["ssl_core"]
-        self.resumed_state, self.spent = state["random"], state["seconds"]
+        self.resumed_state, self.spent = dict(enumerate(state["random"])).get(rank()), state["seconds"]
+        self.batches.states = {state["seen"]: state["stream"]} if state["stream"] else {}
         self.batches.epoch, self.batches.skip, self.seen = state["epoch"], state["seen"], state["seen"]

@@ -15,7 +15,9 @@ from torch_geometric.data import Data as Graph
 from ssl_core import Data, DataError
 
 from . import readers
+from .findings import findings
 from .graphs import checked
+from .preview import preview
 from .readers import Raw
 
 Split = Literal["random", "public"]
@@ -64,8 +66,8 @@ def one_graph(graph: Graph, labels: Tensor | None, found: dict[str, Tensor], cla
     """The record of a graph whose items are its nodes."""
     counted = {} if labels is None or labels.is_floating_point() else {"classes": int(labels.max()) + 1}
     return Data(train=[graph], size=graph.num_nodes, items=[graph], labels=labels, folds=found, raw=lambda batch: batch.x,
-                facts={"in_features": graph.x.shape[1], **counted, **facts}, classes=classes,
-                fingerprint=fingerprint(graph.x, graph.edge_index))
+                facts={"in_features": graph.x.shape[1], **counted, **facts}, classes=classes, preview=preview,
+                findings=lambda: findings([graph]), fingerprint=fingerprint(graph.x, graph.edge_index))
 
 
 def folds(labels: Tensor, public: Any, split: Split, seed: int, where: str) -> dict[str, Tensor]:
@@ -153,14 +155,13 @@ def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, seed: int
         root: folder with `p_feat.npz`, `pap.npz`, `psp.npz`, `labels.npy` and the official splits.
         per_class: labelled training papers per class of the official split.
     """
-    import scipy.sparse as sp
     folder = locate(root, "acm", "p_feat.npz", False, None).parent
-    x = sp.load_npz(folder / "p_feat.npz").toarray().astype(np.float32)
-    labels = torch.from_numpy(np.load(folder / "labels.npy")).long()
-    parts = [checked(x, np.stack(sp.load_npz(folder / f"{kind}.npz").nonzero()), where=f"acm/{kind}")
+    x = readers.stored(folder / "p_feat.npz").toarray().astype(np.float32)
+    labels = torch.from_numpy(readers.arrays(folder / "labels.npy")[""]).long()
+    parts = [checked(x, np.stack(readers.stored(folder / f"{kind}.npz").nonzero()), where=f"acm/{kind}")
              for kind in ("pap", "psp")]
     graph = multiplex(parts)
-    found = {name: torch.from_numpy(np.load(folder / f"{file}_{per_class}.npy")).long()
+    found = {name: torch.from_numpy(readers.arrays(folder / f"{file}_{per_class}.npy")[""]).long()
              for name, file in readers.MASKS}
     return one_graph(graph, labels, found, relations=len(parts))
 
@@ -204,8 +205,8 @@ def graph_level(graphs: Sequence[Graph], labels: Tensor | None, batch_size: int,
     return Data(train=DataLoader(list(graphs), batch_size, shuffle=True), items=DataLoader(list(graphs), batch_size),
                 size=len(graphs), labels=labels, folds={} if labels is None else found,
                 raw=lambda batch: scatter(batch.x, batch.batch, 0, batch.num_graphs, reduce="sum"),
-                facts={"in_features": graphs[0].x.shape[1], **counted},
-                fingerprint=fingerprint(*(t for g in graphs for t in (g.x, g.edge_index))))
+                facts={"in_features": graphs[0].x.shape[1], **counted}, preview=preview,
+                findings=lambda: findings(graphs), fingerprint=fingerprint(*(t for g in graphs for t in (g.x, g.edge_index))))
 
 
 def read(source: Any, features: Path | None = None, target: str = "", split: Split = "random", normalize: bool = False,

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 from ssl_core.files import fetch
+from ssl_core.opening import zipped
 
 PLANETOID = "https://github.com/kimiyoung/planetoid/raw/master/data"
 BENCHMARK = "https://github.com/shchur/gnn-benchmark/raw/master/data/npz"
@@ -31,6 +32,7 @@ def wikics(folder: Path) -> None:
 def tu(name: str, folder: Path) -> None:
     """The text files of a TU collection; only those, whatever the archive holds."""
     fetch(f"{TU}/{name}.zip", folder / f"{name}.zip")
+    zipped(folder / f"{name}.zip")  # refuses one that unpacks to too much
     with zipfile.ZipFile(folder / f"{name}.zip") as archive:
         for member in archive.namelist():
             plain = Path(member).name  # a member's path is not followed

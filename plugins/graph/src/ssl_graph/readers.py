@@ -2,9 +2,7 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-import pickle
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ import torch
 from torch_geometric.data import Data as Graph
 
 from ssl_core import DataError
+from ssl_core.opening import arrays, room, unpickled, zipped
 
 
 class Raw(NamedTuple):
@@ -26,44 +25,57 @@ class Raw(NamedTuple):
     folds: Any = {}
 
 
-#: The only names that a Planetoid pickle may ask for; all of them build arrays.
-HARMLESS = {
-    ("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype,
-    ("scipy.sparse.csr", "csr_matrix"): sp.csr_matrix, ("scipy.sparse._csr", "csr_matrix"): sp.csr_matrix,
-    ("collections", "defaultdict"): defaultdict, ("__builtin__", "list"): list, ("builtins", "list"): list,
-}
+class Parts:
+    """What a pickled sparse matrix consists of: data, indices, indptr, _shape. scipy's own would not check them."""
 
 
-class _Arrays(pickle.Unpickler):
-    """Reads pickles of arrays and lists, and refuses anything else: opening a file must not run code from it."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return np.zeros(0).__reduce__()[0]
-        if (module, name) in HARMLESS:
-            return HARMLESS[module, name]
-        raise DataError(f"the pickle asks for {module}.{name}, which is no array; it is not opened")
+#: What a Planetoid pickle may ask for, besides arrays.
+PLANETOID = {("scipy.sparse.csr", "csr_matrix"): Parts, ("scipy.sparse._csr", "csr_matrix"): Parts,
+             ("collections", "defaultdict"): defaultdict, ("__builtin__", "list"): list, ("builtins", "list"): list}
 
 
-def unpickled(path: Path) -> Any:
-    """An array, sparse matrix or dictionary of lists from an old pickle."""
+def sparse(data: Any, indices: Any, indptr: Any, shape: Any, where: Any) -> Any:
+    """A sparse matrix by rows, whose indices were looked at: scipy writes outside its memory when they are wrong.
+
+    Raises:
+        DataError: they are wrong, or the matrix is too large to be written out.
+    """
     try:
-        return _Arrays(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    except Exception as error:
-        raise DataError(f"{path} is no pickle of arrays: {type(error).__name__}: {error}") from error
+        rows, columns = (int(size) for size in shape)
+        room(where, rows * columns * 4)
+        data, places, starts = np.asarray(data), np.asarray(indices), np.asarray(indptr).astype(np.int64)
+        if starts.shape != (rows + 1,) or starts[0] or (np.diff(starts) < 0).any() or data.dtype.kind not in "biuf":
+            raise ValueError(f"{rows} rows, with starts {starts[:6].tolist()}, ...")
+        data, places = data[: starts[-1]], places[: starts[-1]].astype(np.int64)
+        if not len(data) == len(places) == starts[-1] or len(places) and not 0 <= places.min() <= places.max() < columns:
+            raise ValueError(f"{len(places)} places for {starts[-1]} values in {columns} columns")
+        return sp.csr_matrix((data, places, starts), shape=(rows, columns))
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
+        raise DataError(f"{where} holds a sparse matrix that is none: {error}") from error
+
+
+def unsparse(parts: Any, path: Path) -> Any:
+    """A pickled matrix as an array, (N, F)."""
+    if not isinstance(parts, Parts):
+        return np.asarray(parts)
+    held = vars(parts)
+    if not {"data", "indices", "indptr", "_shape"} <= set(held):
+        raise DataError(f"{path} holds a sparse matrix without {'data, indices, indptr or shape'}")
+    return sparse(held["data"], held["indices"], held["indptr"], held["_shape"], path).toarray()
 
 
 def planetoid(folder: Path, name: str) -> Raw:
     """The eight files `ind.NAME.*` of Planetoid (arXiv:1603.08861), with their public folds."""
-    part = {key: unpickled(folder / f"ind.{name}.{key}") for key in ("x", "tx", "allx", "y", "ty", "ally", "graph")}
+    files = {key: folder / f"ind.{name}.{key}" for key in ("x", "tx", "allx", "y", "ty", "ally", "graph")}
+    part = {key: unpickled(path, also=PLANETOID) for key, path in files.items()}
+    part |= {key: unsparse(part[key], files[key]) for key in part if key != "graph"}
     shuffled = np.loadtxt(folder / f"ind.{name}.test.index", dtype=np.int64)
+    room(folder, (int(shuffled.max()) + 1) * part["allx"].shape[1] * 4)
     known, nodes = part["allx"].shape[0], max(part["allx"].shape[0], int(shuffled.max()) + 1)
     x = np.zeros((nodes, part["allx"].shape[1]), dtype=np.float32)  # CiteSeer lacks 15 nodes: they stay zero
     y = np.zeros((nodes, part["ally"].shape[1]))
-    x[:known], y[:known] = part["allx"].toarray(), part["ally"]
-    x[shuffled], y[shuffled] = part["tx"].toarray(), part["ty"]
+    x[:known], y[:known] = part["allx"], part["ally"]
+    x[shuffled], y[shuffled] = part["tx"], part["ty"]
     edges = np.array([(i, j) for i, near in part["graph"].items() for j in near]).T
     labelled = part["y"].shape[0]
     folds = {"train": np.arange(labelled), "validation": np.arange(labelled, labelled + 500), "test": np.sort(shuffled)}
@@ -76,14 +88,10 @@ def npz(path: Path) -> Raw:
     `adj_data, adj_indices, ..., attr_*, labels` (gnn-benchmark: Amazon, Coauthor); `node_features, node_labels, edges`
     with `*_masks` (heterophilous graphs); `x, edge_index` with `y` and `*_mask`.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            held = {name: file[name] for name in file.files if file.zip.getinfo(f"{name}.npy").file_size and _plain(file, name)}
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} cannot be read as .npz: {error}") from error
+    held = arrays(path)
     if "adj_data" in held:
-        adjacency = sp.csr_matrix((held["adj_data"], held["adj_indices"], held["adj_indptr"]), held["adj_shape"]).tocoo()
-        x = _csr(held, "attr") if "attr_data" in held else held["attr_matrix"]
+        adjacency = _csr(held, "adj", path).tocoo()
+        x = _csr(held, "attr", path).toarray().astype(np.float32) if "attr_data" in held else held["attr_matrix"]
         return Raw(x, np.stack([adjacency.row, adjacency.col]), held.get("labels"))
     if "node_features" in held:
         masks = {fold: held[f"{key}_masks"] for fold, key in MASKS if f"{key}_masks" in held}
@@ -98,18 +106,19 @@ def npz(path: Path) -> Raw:
 MASKS = (("train", "train"), ("validation", "val"), ("test", "test"))
 
 
-def _plain(file: Any, name: str) -> bool:
-    """Whether an array of an npz is free of Python objects; those that are not are left alone."""
-    try:
-        file[name]
-    except ValueError:
-        return False
-    return True
+def _csr(held: dict[str, Any], name: str, path: Path) -> Any:
+    parts = [held.get(f"{name}_{part}") for part in ("data", "indices", "indptr", "shape")]
+    return sparse(*parts, where=path)
 
 
-def _csr(held: dict[str, Any], name: str) -> Any:
-    parts = held[f"{name}_data"], held[f"{name}_indices"], held[f"{name}_indptr"]
-    return sp.csr_matrix(parts, held[f"{name}_shape"]).toarray().astype(np.float32)
+def stored(path: Path) -> Any:
+    """A sparse matrix that scipy saved, by rows or by coordinates, as scipy's own function would load it."""
+    held = arrays(path)
+    if {"row", "col", "data", "shape"} <= set(held):
+        return sp.coo_matrix((held["data"], (held["row"], held["col"])), shape=tuple(held["shape"].tolist()))
+    if held.get("format") is None or held["format"].item() != b"csr":
+        raise DataError(f"{path} holds no sparse matrix in the format csr or coo")
+    return sparse(held["data"], held["indices"], held["indptr"], held["shape"], path)
 
 
 def pt(path: Path) -> Raw:
@@ -117,8 +126,11 @@ def pt(path: Path) -> Raw:
     from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
     from torch_geometric.data.storage import GlobalStorage
     try:
+        zipped(path)
         with torch.serialization.safe_globals([Graph, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
             graph = torch.load(path, map_location="cpu", weights_only=True)
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{path} cannot be opened safely: {str(error).splitlines()[0]}\n"
                         f"  Try: saving a torch_geometric.data.Data, or an .npz with x and edge_index") from error

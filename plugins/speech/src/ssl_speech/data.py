@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from ssl_core import Data, DataError
 
 from . import readers
 from .batching import Buckets, Joined, Loader, Store, in_order
+from .findings import findings
 from .frontend import MFCC, LogMel, statistics
 from .readers import Bad, Clip
 from .waves import Waves
 
 Raw = Literal["mfcc", "mel"]
 FOLDS = ("train", "validation", "test")
+TAKE = re.compile(r"[0-9]_[^_]+_[0-9]+")
 CACHE = Path(os.environ.get("SSL_DATA", "~/.cache/ssl-core")).expanduser() / "speech"
 
 
@@ -98,13 +101,13 @@ def fsdd(root: Path | None = None, label: Literal["digit", "speaker"] = "digit",
         seed: unused: the split is the official one.
     """
     folder = Path(root).expanduser() if root else CACHE / "fsdd"
-    found = {path.parent for path in folder.rglob("*_*_*.wav")} if folder.is_dir() else set()
+    found = {path.parent for path in folder.rglob("*_*_*.wav") if TAKE.fullmatch(path.stem)} if folder.is_dir() else set()
     if len(found) != 1:
         raise DataError(f"fsdd is not there: {'no' if not found else 'more than one'} folder of DIGIT_SPEAKER_TAKE.wav under "
                         f"{folder}.\n  Try: data.root=FOLDER; the recordings are at "
                         f"https://github.com/Jakobovski/free-spoken-digit-dataset")
     clips = []
-    for path in sorted(found.pop().glob("*.wav")):
+    for path in sorted(path for path in found.pop().glob("*.wav") if TAKE.fullmatch(path.stem)):
         digit, speaker, take = path.stem.split("_")
         fold = "test" if int(take) < 5 else "validation" if int(take) < 10 else "train"
         clips.append(Clip(path.name, path, label=digit if label == "digit" else speaker, group=speaker, split=fold))
@@ -157,10 +160,10 @@ def assembled(clips: Sequence[Clip], reading: Reading, where: str, seed: int) ->
     fixed = in_order(items, store.lengths, budget, longest)
     return Data(train=Loader(store, plan, len(plan), reading.workers), size=len(learn),
                 items=Loader(store, lambda: fixed, len(fixed), reading.workers), labels=labels if classes else None,
-                folds=folds if classes else {}, raw=Plain(reading.rate, reading.raw),
+                folds=folds if classes else {}, raw=Plain(reading.rate, reading.raw), preview=Spectrograms(reading.rate),
                 facts={"rate": reading.rate, **({"classes": len(classes)} if classes else {})}, schema={"rate": reading.rate},
                 names=[clip.name for clip in store.clips], classes=classes or None, skipped=store.skipped,
-                fingerprint=fingerprint(store))
+                findings=lambda: findings(store), fingerprint=fingerprint(store))
 
 
 def opened(clips: Sequence[Clip], reading: Reading, where: str) -> Store:
@@ -258,6 +261,24 @@ class Plain:
     def __call__(self, waves: Waves) -> Tensor:
         """(B, 78) for MFCCs, (B, 80) for log-mel bins."""
         return statistics(*self.frames.to(waves.samples.device)(waves))
+
+
+class Spectrograms:
+    """What to show of recordings in a report: log-mel spectrograms as pictures, low frequencies below.
+
+    Args:
+        rate: samples per second.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self.mel = LogMel(rate, 64, step=rate // 100)
+
+    def __call__(self, waves: Waves, rows: Sequence[int]) -> list[Any]:
+        """uint8 (64, frames) each; 0 is 60 dB or more under the loudest place, 255 the loudest."""
+        chosen = Waves(waves.samples[list(rows)].float().cpu(), waves.lengths[list(rows)].cpu())
+        mel, valid = self.mel(chosen)
+        levels = [found[kept].T.flip(0) for found, kept in zip(mel, valid, strict=True)]  # (64, frames)
+        return [((level - level.max()) / 13.8 + 1).clamp(0, 1).mul(255).to(torch.uint8).numpy() for level in levels]
 
 
 def hash_of(word: str) -> int:

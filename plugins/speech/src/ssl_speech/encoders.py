@@ -172,10 +172,27 @@ class Wav2Vec2(FrameEncoder):
                            dropout, layer_drop, shape.pre_norm, positions == "gated")
         super().__init__(shape.width, shape.channels, 320, body)
         self.rate, self.standardise, self.reach = rate, shape.norm == "layer", 400
+        self.shape, self.positions = shape, positions
         norms = ["layer"] * 7 if shape.norm == "layer" else ["group"] + ["none"] * 6
         self.convs = nn.ModuleList(
             ConvLayer(shape.channels if i else 1, shape.channels, kernel, stride, norms[i], shape.norm == "layer")
             for i, (kernel, stride) in enumerate(zip(KERNELS, STRIDES, strict=True)))
+
+    def translate(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of transformers or torchaudio (wav2vec 2.0, HuBERT, WavLM) by our names, for `--init`."""
+        from .weights import translated
+        return translated(self, given)
+
+    def huggingface(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The configuration and the weights of the `Wav2Vec2Model` (or `WavLMModel`) of transformers that computes the same."""
+        from .weights import to_transformers
+        kind, model = ("wavlm", "WavLMModel") if self.positions == "gated" else ("wav2vec2", "Wav2Vec2Model")
+        shape = self.shape
+        return {"model_type": kind, "architectures": [model], "hidden_size": shape.width, "num_hidden_layers": shape.depth,
+                "num_attention_heads": shape.heads, "intermediate_size": shape.inner, "conv_dim": [shape.channels] * 7,
+                "conv_kernel": list(KERNELS), "conv_stride": list(STRIDES), "conv_bias": shape.norm == "layer",
+                "feat_extract_norm": shape.norm, "do_stable_layer_norm": shape.pre_norm, "layerdrop": 0.0,
+                "num_conv_pos_embeddings": shape.kernel, "num_conv_pos_embedding_groups": shape.groups}, to_transformers(self)
 
     def counts(self, lengths: Tensor) -> Tensor:
         for conv in self.convs:

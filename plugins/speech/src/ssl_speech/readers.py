@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -17,9 +18,12 @@ from torch import Tensor
 from torchaudio.transforms import Resample
 
 from ssl_core import DataError
+from ssl_core.opening import limit
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff", ".au", ".w64", ".caf")
 SILENT = "it is silent"
+DENSEST = 2000  # samples of one channel that a byte of a file can stand for; a header that promises more is wrong
+KERNEL = 2**27  # weights of a resampling filter; rates without a common divisor need endless ones
 LIBRISPEECH = re.compile(r"(\d+)-(\d+)-\d+")
 COMMANDS = re.compile(r"(\w+?)_nohash_\d+")
 
@@ -120,7 +124,10 @@ def commands(root: Path, files: list[Path]) -> list[Clip]:
 
 def inside(name: str, root: Path, where: str) -> Path:
     """A path of a manifest, which may not lead out of `root`."""
-    path = (root / name).resolve()
+    try:
+        path = (root / name).resolve()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{where}: {name[:60]!r} is no path: {error}") from error
     if not path.is_relative_to(root):
         raise DataError(f"{where}: {name} leads out of {root}.\n  Try: data.root=FOLDER, the folder that holds the recordings")
     return path
@@ -156,7 +163,7 @@ def lines(path: Path, root: Path) -> list[Clip]:
         if line.strip():
             try:
                 held = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise DataError(f"{where} is not JSON: {error}") from error
             if not isinstance(held, dict):
                 raise DataError(f"{where} should be an object such as {{\"path\": \"a.wav\"}}, is {line[:60]}")
@@ -174,7 +181,9 @@ def entry(held: dict[str, Any], root: Path, where: str) -> Clip:
     try:
         start = float(held.get("start") or held.get("offset") or 0)
         end = float(held.get("end") or 0) or (start + float(held["duration"]) if held.get("duration") else 0.0)
-    except (TypeError, ValueError) as error:
+        if not (0 <= start < math.inf and 0 <= end < math.inf):
+            raise ValueError(f"they are {start} and {end}")
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: start, end, offset and duration should be seconds: {error}") from error
     label, group, split = (str(held.get(key) or "") for key in ("label", "speaker", "split"))
     split = "validation" if split in ("dev", "valid") else split
@@ -242,6 +251,9 @@ def seconds(clip: Clip) -> float:
             info = soundfile.info(str(clip.source))
         except (soundfile.SoundFileError, OSError, TypeError) as error:
             raise Bad(reason(error, clip.source)) from error
+        size = clip.source.stat().st_size
+        if info.frames > DENSEST * size or info.samplerate < 1:
+            raise Bad(f"its header promises {info.frames} samples at {info.samplerate} Hz in {size} bytes")
         whole = info.frames / info.samplerate
     else:
         whole = len(clip.source) / clip.rate if clip.source.ndim in (1, 2) else 0.0
@@ -291,6 +303,8 @@ def _from_file(path: Path, start: float, end: float) -> tuple[Any, int]:
         with soundfile.SoundFile(str(path)) as file:
             first, rate = round(start * file.samplerate), file.samplerate
             last = min(round(end * rate), file.frames) if end else file.frames
+            if (last - first) * file.channels * 4 > limit():
+                raise Bad(f"its header promises {(last - first) * file.channels * 4 / 2**30:.1f} GiB of samples at once")
             if first:
                 file.seek(min(first, file.frames))
             samples = file.read(max(0, last - first), dtype="float32")
@@ -322,4 +336,7 @@ def check(samples: Any) -> None:
 @cache
 def resampler(before: int, after: int) -> Resample:
     """Band-limited resampling from one rate to another; its filter is made once."""
+    shared = math.gcd(before, after)
+    if before // shared * (after // shared) > KERNEL:
+        raise Bad(f"its rate of {before} Hz has no simple ratio to {after} Hz, so it cannot be resampled")
     return Resample(before, after)

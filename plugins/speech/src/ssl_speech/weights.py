@@ -68,12 +68,7 @@ def from_transformers(encoder: Wav2Vec2, given: Mapping[str, Tensor]) -> list[st
     Raises:
         ConfigError: a weight is missing or has another shape.
     """
-    plain = {}
-    for name, weight in given.items():
-        short = re.sub(r"^(wav2vec2|hubert|wavlm)\.", "", name)
-        for before, after in OLD.items():
-            short = short.replace(before, after)
-        plain[short] = weight
+    plain = plainly(given)
     filled = {}
     for name, weight in encoder.state_dict().items():
         names = theirs(name)
@@ -90,6 +85,28 @@ def from_transformers(encoder: Wav2Vec2, given: Mapping[str, Tensor]) -> list[st
         filled[name] = found
     encoder.load_state_dict(filled, strict=False)
     return list(plain)
+
+
+def plainly(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of transformers, whichever model and version, or of torchaudio, by the names of today's `Wav2Vec2Model`."""
+    found = {}
+    for name, weight in given.items():
+        short = re.sub(r"^(wav2vec2|hubert|wavlm|model)\.", "", name)
+        short = re.sub(r"^encoder\.(transformer\.|(?=feature_projection))", lambda m: "encoder." if m[1] else "", short)
+        for before, after in OLD.items():
+            short = short.replace(before, after)
+        found[short] = weight
+    return found
+
+
+def translated(encoder: Wav2Vec2, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of transformers or torchaudio by our names; those that we have no place for keep theirs."""
+    plain, found = plainly(given), {}
+    for name in encoder.state_dict():
+        names = theirs(name)
+        if names and all(other in plain for other in names):
+            found[name] = torch.cat([plain.pop(other) for other in names])
+    return found | plain
 
 
 def from_file(encoder: Wav2Vec2, path: Path | str) -> list[str]:

@@ -54,6 +54,61 @@ class Corrupt:
         return torch.randperm(items, device=device)[:, None].expand(-1, columns)
 
 
+class Variants:
+    """The row, and copies as another source might hold it: some cells missing, numbers a little off (arXiv:2412.00324).
+
+    The paper's own operators could not be checked; these are attribute drop and typing errors, on cells as they are encoded.
+
+    Args:
+        copies: of each row, beside itself.
+        drop: share of the cells that are missing in a copy; at least one is left.
+        jitter: deviation of what is added to the numbers, in scaled units.
+    """
+
+    def __init__(self, copies: int = 6, drop: float = 0.2, jitter: float = 0.05) -> None:
+        if copies < 1 or not 0 <= drop < 1 or jitter < 0:
+            raise ValueError(f"copies should be 1 or more, drop in [0, 1), jitter 0 or more, got {copies}, {drop}, {jitter}")
+        self.copies, self.drop, self.jitter = copies, drop, jitter
+
+    def __call__(self, rows: Rows) -> tuple[Rows, ...]:
+        return (rows, *(self.variant(rows) for _ in range(self.copies)))
+
+    def variant(self, rows: Rows) -> Rows:
+        """One copy of each row."""
+        noise = torch.rand(rows.size, rows.numeric.shape[1] + rows.categorical.shape[1], device=rows.numeric.device)
+        gone = (noise < self.drop) & (noise != noise.amax(dim=1, keepdim=True))
+        off = rows.numeric + self.jitter * torch.randn_like(rows.numeric)
+        return rows._replace(numeric=off.masked_fill(rows.missing, 0.0)).hidden(gone)
+
+
+class CorrelatedFeatures:
+    """Two views without a cell in common: a feature and those that tell most about it are hidden in one, the rest in the other.
+
+    Correlated feature masking (arXiv:2007.12865, as recalled): were they hidden at random, what is hidden could be
+    copied from its neighbours. Which features go together is measured by the method (`ItemContrast`).
+
+    Args:
+        share: of the features that are hidden in the first view.
+    """
+
+    def __init__(self, share: float = 0.5) -> None:
+        if not 0 < share < 1:
+            raise ValueError(f"share should lie in (0, 1), got {share}")
+        self.share = share
+
+    def __call__(self, rows: Rows) -> tuple[Rows, Rows]:
+        features = rows.numeric.shape[1] + rows.categorical.shape[1]
+        return self.apart(rows, torch.rand(features, features, device=rows.numeric.device).argsort(dim=1))
+
+    def apart(self, rows: Rows, near: Tensor) -> tuple[Rows, Rows]:
+        """Views of rows. near: (F, F), for each feature all of them, itself first, then from the closest on."""
+        features = len(near)
+        count = min(features - 1, max(1, round(self.share * features)))
+        seed = torch.randint(features, (rows.size,), device=near.device)
+        mask = torch.zeros(rows.size, features, dtype=torch.bool, device=near.device).scatter_(1, near[seed, :count], True)
+        return rows.hidden(mask), rows.hidden(~mask)
+
+
 class Subsets(NamedTuple):
     """Columns to see and to predict: context (B, n), targets (K, B, m). The same n and m for all rows of a batch."""
 

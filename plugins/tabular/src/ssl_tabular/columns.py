@@ -189,6 +189,25 @@ def scaled(values: np.ndarray, record: Mapping[str, Any]) -> np.ndarray:
     return scores[0] + (values - knots[0]) * ((scores[1] - scores[0]) / (knots[1] - knots[0]))
 
 
+def unscaled(values: np.ndarray, record: Mapping[str, Any]) -> list[str]:
+    """Scaled numbers as text in the unit of their column, or as a date; "" for NaN. The ends of a quantile scale are cut."""
+    knots, scores = record["knots"], record["scores"]
+    if record["clip"]:
+        back = np.interp(values, scores, knots)
+    else:
+        back = knots[0] + (values - scores[0]) * ((knots[1] - knots[0]) / (scores[1] - scores[0]))
+    if record["kind"] == "date":
+        stamps = np.where(np.isnan(back), 0, back * DAY).astype("datetime64[us]").astype("datetime64[D]")
+        return ["" if np.isnan(value) else str(stamp) for value, stamp in zip(values, stamps, strict=True)]
+    return ["" if np.isnan(value) else f"{value:.4g}" for value in np.where(np.isnan(values), np.nan, back)]
+
+
+def named(codes: np.ndarray, record: Mapping[str, Any]) -> list[str]:
+    """Codes as the categories that they stand for; "" where there is none."""
+    words = {MISSING: "", UNSEEN: "(not seen in training)"}
+    return [words[code] if code in words else record["categories"][code - KNOWN] for code in codes.tolist()]
+
+
 def encode(record: Record, column: pa.ChunkedArray, where: str, first: int, infinite: str
            ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """A column as tensors need it: scaled numbers with NaN for missing, and codes. A date gives one number and two codes."""

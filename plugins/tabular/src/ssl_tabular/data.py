@@ -18,6 +18,7 @@ from ssl_core import Data, DataError
 
 from . import readers, schema as schemas
 from .columns import Scale
+from .findings import findings, raw_columns
 from .rows import RowBatches, Rows, features
 
 CACHE = Path(os.environ.get("SSL_DATA", "~/.cache/ssl-core")).expanduser() / "tabular"
@@ -93,7 +94,8 @@ def record(rows: Rows, labels: Tensor | None, folds: dict[str, Tensor], schema: 
         train=RowBatches(rows, learned, batch_size), size=len(learned), labels=labels, folds=folds, facts=facts, schema=schema,
         items=[rows.take(slice(start, start + batch_size)) for start in cut], skipped=[*left, *said],
         raw=lambda batch: torch.cat([features(batch, facts["cardinalities"]), batch.missing[:, gaps].float()], dim=1),
-        classes=(schema["target"] or {}).get("classes"),
+        preview=lambda batch, chosen: schemas.shown(batch, schema, chosen), classes=(schema["target"] or {}).get("classes"),
+        columns=raw_columns(schema, facts["cardinalities"], gaps), findings=lambda: findings(rows, schema, labels, folds),
         fingerprint=fingerprint(*rows, *(() if labels is None else (labels,))))
 
 
@@ -124,7 +126,7 @@ def read(source: Any, target: str = "", task: Task = "auto", categorical: tuple[
          dates: tuple[str, ...] = (), drop: tuple[str, ...] = (), missing: tuple[str, ...] = (), delimiter: str = "",
          encoding: str = "utf-8", header: bool = True, scale: Scale = "quantile", max_categories: int = 256,
          infinite: Literal["error", "missing"] = "error", learn: Learn = "train", batch_size: int = 256, seed: int = 0,
-         schema: Any = None) -> Data:
+         stream: bool = False, sample: int = 200_000, mix: int = 4, schema: dict[str, Any] | None = None) -> Data:
     """The user's own table: CSV, TSV, Parquet, Arrow, a pandas or polars DataFrame, an array. Its folds are drawn by `seed`.
 
     Args:
@@ -143,6 +145,9 @@ def read(source: Any, target: str = "", task: Task = "auto", categorical: tuple[
         learn: `train`: train on the rows of the training fold, `all`: on every row (transductive).
         batch_size: rows in a batch.
         seed: of the 64/16/20 split.
+        stream: leave the table on disk and read it row group by row group: Parquet, one file or a folder of them.
+        sample: with `stream`, training rows, drawn at random, to learn scales and categories from.
+        mix: with `stream`, row groups that are in memory at a time; training batches are mixed among them.
         schema: given back by the core when an encoder is used on other rows.
 
     Raises:
@@ -154,11 +159,17 @@ def read(source: Any, target: str = "", task: Task = "auto", categorical: tuple[
     chosen = [*categorical, *numeric, *dates]
     if len(set(chosen)) < len(chosen):
         raise DataError(f"a column stands in two of data.categorical, data.numeric and data.dates: {', '.join(chosen)}")
-    table = readers.table(source, where, delimiter=delimiter, encoding=encoding, header=header, missing=gaps, drop=drop)
     kinds = dict.fromkeys(categorical, "categorical") | dict.fromkeys(numeric, "numeric") | dict.fromkeys(dates, "date")
     reading = Reading(target=target, task=task, kinds=kinds, scale=scale, max_categories=max_categories, missing=gaps,
                       infinite=infinite, learn=learn)
-    first = (2 if header else 1) if isinstance(source, (str, Path)) else 1
+    if stream:
+        from .streaming import read as streamed
+        if not isinstance(source, (str, Path)) or mix < 1 or sample < 2 or batch_size < 2:
+            raise DataError("data.stream=true needs a path, and data.mix of 1, data.sample and data.batch_size of 2 or more")
+        return streamed(Path(source), reading, kinds, split, drop=drop, batch_size=batch_size, seed=seed, sample=sample,
+                        mix=mix, schema=known)
+    table = readers.table(source, where, delimiter=delimiter, encoding=encoding, header=header, missing=gaps, drop=drop)
+    first = 2 if header and isinstance(source, (str, Path)) and readers.is_text(Path(source)) else 1
     return from_table(table, where, reading, batch_size=batch_size, seed=seed, first=first, schema=known)
 
 

@@ -12,7 +12,7 @@ from ssl_core.modules import pad, scatter_mean
 
 from .blocks import Body, Norm, truncated
 from .rows import Rows, features
-from .tokenizer import FeatureTokenizer, FirstLayer, Numbers, uniform, waves
+from .tokenizer import Codes, FeatureTokenizer, FirstLayer, Numbers, uniform, waves
 
 Readout = Literal["mean", "reg", "flatten"]
 
@@ -30,24 +30,27 @@ class Transformer(nn.Module):
         norm: `post` or `pre`.
         reg: number of regularisation tokens.
         numbers: `linear` or `periodic` embeddings of numbers.
+        sigma: deviation of the frequencies of periodic embeddings at the start.
+        codes: an `own` embedding of each category, or one hashed table of `table` rows for all columns, for categories by the
+            million (`unified`, see `tokenizer.Unified`).
+        table: its rows.
         positions: add fixed sines and cosines of the place of a column (base 100, as T-JEPA has it).
         kinds: add an embedding of whether a column is a number or a category.
         readout: the representation of a row: `mean` of its columns, its first `reg` token, or all tokens in one long row
-            (`flatten`, the paper's; then `width` is that of the row, `token_width` that of a token, and methods of the core
-            that need tokens cannot use it).
+            (`flatten`, the paper's; then `width` is that of the row, `token_width` that of a token, hidden columns are
+            zeros, and methods of the core that need tokens cannot use it).
     """
-
-    axes = 1
 
     def __init__(self, numeric: int, cardinalities: tuple[int, ...], width: int = 64, depth: int = 4, heads: int = 4,
                  hidden: int = 128, dropout: float = 0.0, norm: Norm = "post", reg: int = 1, numbers: Numbers = "linear",
-                 positions: bool = True, kinds: bool = False, readout: Readout = "mean") -> None:
+                 sigma: float = 0.1, codes: Codes = "own", table: int = 4096, positions: bool = True, kinds: bool = False,
+                 readout: Readout = "mean") -> None:
         super().__init__()
         if readout == "reg" and not reg:
             raise ValueError("readout=reg needs a regularisation token: reg=1 or more")
         self.columns, self.reg, self.readout, self.token_width = numeric + len(cardinalities), reg, readout, width
         self.width = width * (reg + self.columns) if readout == "flatten" else width
-        self.tokenizer = FeatureTokenizer(numeric, cardinalities, width, numbers)
+        self.tokenizer = FeatureTokenizer(numeric, cardinalities, width, numbers, sigma, codes, table)
         self.register_tokens = uniform(reg, width) if reg else None
         self.kinds = nn.Parameter(torch.randn(2, width) * 0.02) if kinds else None
         self.register_buffer("kind", torch.tensor([0] * numeric + [1] * len(cardinalities)), persistent=False)
@@ -75,17 +78,24 @@ class Transformer(nn.Module):
                 return Representation(x.flatten(1))
             pooled = x[:, 0] if self.readout == "reg" else columns.mean(dim=1)
             return Representation(pooled, columns.reshape(-1, self.width))
-        if self.readout == "flatten":
-            raise ValueError("readout=flatten has no representation of a part of the columns; use mean or reg")
         shown = torch.cat([keep.new_ones(items, self.reg), keep.view(items, self.columns)], dim=1)
         owner = torch.arange(items, device=x.device).repeat_interleave(self.reg + self.columns)[shown.flatten()]
         packed, valid = pad(x[shown], owner, items)  # hidden columns never enter
         out = self.body(packed, None if valid.all() else valid[:, None, None, :])[valid]
+        if self.readout == "flatten":
+            return Representation(torch.zeros_like(x).masked_scatter(shown[..., None], out).flatten(1))
         column = (torch.arange(self.reg + self.columns, device=x.device) >= self.reg).expand(items, -1)[shown]
         if self.readout == "reg":
             first = torch.arange(self.reg + self.columns, device=x.device).expand(items, -1)[shown] == 0
             return Representation(out[first], out[column])
         return Representation(scatter_mean(out[column], owner[column], items), out[column])
+
+    @property
+    def axes(self) -> int:
+        """Columns stand in a line."""
+        if self.readout == "flatten":
+            raise ValueError("methods of tokens cannot use rows of all tokens: encoder.readout=mean or reg")
+        return 1
 
     def layout(self, rows: Rows) -> Layout:
         """Tokens are columns, placed by their number."""

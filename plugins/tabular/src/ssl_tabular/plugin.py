@@ -24,6 +24,14 @@ def ssl_augmentations():
                        paper="arXiv:2410.05016", summary="columns to see, and disjoint ones to predict")
 
 
+    yield Augmentation(name="variants", target="ssl_tabular.augmentations:Variants", paper="arXiv:2412.00324",
+                       summary="copies of a row as another source might hold it: cells missing, or a little off",
+                       experimental=True)
+    yield Augmentation(name="correlated-features", target="ssl_tabular.augmentations:CorrelatedFeatures",
+                       paper="arXiv:2007.12865", experimental=True,
+                       summary="two views: without a feature and those that tell most about it, and without the rest")
+
+
 @hookimpl
 def ssl_datasets():
     yield Dataset(name="breast-cancer", target="ssl_tabular.data:breast_cancer",
@@ -47,11 +55,30 @@ PUBLIC = {
 @hookimpl
 def ssl_probes():
     yield Component(name="mlp", target="ssl_tabular.probes:mlp", summary="a small perceptron, stopped by the validation fold")
-    yield Component(name="boosted", target="ssl_tabular.probes:boosted",
-                    summary="gradient-boosted trees, chosen by the validation fold")
+    for name, about, paper in HEADS:
+        yield Component(name=name, target=f"ssl_tabular.probes:{name.replace('-', '_')}", summary=about, paper=paper)
+    yield Component(name="matching", target="ssl_tabular.probes:matching",
+                    summary="do similar rows belong together: F1 of pairs, its threshold from the validation fold")
+    yield Component(name="boosted", target="ssl_tabular.trees:boosted",
+                    summary="gradient-boosted trees of scikit-learn, chosen by the validation fold")
+    for name in ("xgboost", "lightgbm", "catboost"):
+        yield Component(name=name, target=f"ssl_tabular.trees:{name}",
+                        summary=f"gradient-boosted trees of {name}, if it is installed")
+
+
+HEADS = (
+    ("resnet", "a residual perceptron, stopped by the validation fold", "arXiv:2106.11959"),
+    ("dcnv2", "a deep and cross network, stopped by the validation fold", "arXiv:2008.13535"),
+    ("autoint", "attention between fields, stopped by the validation fold", "arXiv:1810.11921"),
+    ("ft-transformer", "a transformer over fields, stopped by the validation fold", "arXiv:2106.11959"),
+)
 
 
 PROBES = "linear,knn,mlp"
+#: T-JEPA in minutes on one core: chosen on the validation folds of adult and california.
+SMALL = {"optimizer.lr": 3e-3, "augmentation.targets": 1, "encoder.numbers": "periodic", "encoder.norm": "pre",
+         "encoder.positions": False, "encoder.width": 16, "encoder.heads": 2, "encoder.hidden": 32, "encoder.depth": 1,
+         "method.width": 16, "method.hidden": 32, "method.depth": 1}
 
 
 @hookimpl
@@ -62,7 +89,13 @@ def ssl_methods():
         data="breast-cancer", encoder="transformer", augmentation="column-subsets", objective="mse",
         options={"epochs": 100, "optimizer": "adamw", "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.0,
                  "schedule": "cosine", "schedule.warmup": 0.05, "encoder.readout": "flatten", "encoder.width": 32,
-                 "probe": PROBES})
+                 "probe": PROBES},
+        per_data={"adult": SMALL | {"epochs": 6, "encoder.sigma": 1.0},
+                  "california": SMALL | {"epochs": 40, "encoder.width": 32, "encoder.heads": 4, "encoder.hidden": 64,
+                                         "encoder.depth": 2, "encoder.sigma": 0.3, "method.depth": 2, "method.hidden": 64,
+                                         "optimizer.lr": 1e-3},
+                  "letter": SMALL | {"epochs": 20, "encoder.depth": 2, "encoder.sigma": 0.2},
+                  "hypothyroid": SMALL | {"epochs": 60, "encoder.sigma": 0.2}})
     yield Recipe(
         name="scarf", target="ssl_core:JointEmbedding", paper="arXiv:2106.15147",
         summary="contrast a row with a copy of which most cells come from other rows",
@@ -105,3 +138,14 @@ def ssl_methods():
         data="breast-cancer", encoder="saint", augmentation="corrupt", objective="infonce",
         options={"epochs": 50, "optimizer.lr": 1e-4, "schedule": "constant", "objective.temperature": 0.7,
                  "augmentation.share": 0.1, "augmentation.exact": False, "augmentation.draw": "row", "probe": PROBES})
+    yield Recipe(
+        name="table-integration", target="ssl_tabular.methods.integration:Integration", paper="arXiv:2412.00324",
+        summary="match rows of one meaning: contrast with variants of a row, against adversarial shifts",
+        data="breast-cancer", encoder="mlp", augmentation="variants", objective="infonce", experimental=True,
+        options={"epochs": 30, "optimizer.lr": 1e-3, "objective.temperature": 0.1, "probe": PROBES})
+    yield Recipe(
+        name="item-recsys", target="ssl_tabular.methods.items:ItemContrast", paper="arXiv:2007.12865",
+        summary="a recommender's item tower: contrast two views of an item that share no feature",
+        data="breast-cancer", encoder="mlp", augmentation="correlated-features", objective="infonce", experimental=True,
+        options={"epochs": 100, "optimizer": "adagrad", "optimizer.lr": 1e-2, "schedule": "constant",
+                 "objective.temperature": 0.1, "probe": PROBES})

@@ -5,7 +5,6 @@ Whatever does not fit is named with its file, line and column.
 from __future__ import annotations
 
 import csv as plain_csv
-import gzip
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from pyarrow import csv, feather, parquet
 
 from ssl_core import DataError
 from ssl_core.errors import nearest
+from ssl_core.opening import gunzip, room
 
 DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 GAPS = ("", "?", "NA", "N/A", "#N/A", "nan", "NaN", "null", "NULL")
@@ -46,7 +46,7 @@ def table(source: Any, where: str, *, delimiter: str = "", encoding: str = "utf-
         if path.is_dir():
             raise DataError(f"{where} is a folder; a table is one file.\n  Try: data={where}/FILE.csv")
         if kind in PARQUET or kind in ARROW:
-            found = _binary(path, parquet.read_table if kind in PARQUET else feather.read_table)
+            found = _binary(path, _parquet if kind in PARQUET else feather.read_table)
         elif kind in TEXT:
             found = text(path, delimiter, encoding, header, missing)
         else:
@@ -60,11 +60,22 @@ def table(source: Any, where: str, *, delimiter: str = "", encoding: str = "utf-
     return tidy(found.select([i for i, name in enumerate(found.column_names) if name not in drop]), where, missing)
 
 
+def is_text(path: Path) -> bool:
+    """Whether a path, by its name, is delimited text."""
+    return (Path(path.stem).suffix if path.suffix == ".gz" else path.suffix).lower() in TEXT
+
+
 def _binary(path: Path, read: Any) -> pa.Table:
     try:
         return read(path)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}") from error
+
+
+def _parquet(path: Path) -> pa.Table:
+    with parquet.ParquetFile(path) as file:
+        room(path, file.metadata.num_rows * file.metadata.num_columns * 8)  # a run of equal cells takes no place in the file
+        return file.read()
 
 
 def in_memory(source: Any, where: str) -> pa.Table:
@@ -110,13 +121,20 @@ def text(path: Path, delimiter: str, encoding: str, header: bool, missing: Seque
         bad.append(row)
         return "skip"
 
-    try:
-        found = csv.read_csv(
-            path,
+    def load(handler: Any = None) -> pa.Table:
+        return csv.read_csv(
+            gunzip(path) if path.suffix == ".gz" else path,
             csv.ReadOptions(use_threads=False, block_size=2**25, encoding=encoding, column_names=list(names) if names else None,
                             autogenerate_column_names=not header and not names),
-            csv.ParseOptions(delimiter=cut, newlines_in_values=True, invalid_row_handler=ragged),
+            csv.ParseOptions(delimiter=cut, newlines_in_values=True, invalid_row_handler=handler),
             csv.ConvertOptions(null_values=[*missing, *(f" {word}" for word in missing)], strings_can_be_null=True))
+
+    try:
+        try:
+            found = load()
+        except pa.ArrowInvalid:  # a handler of rows sees their text, and Arrow prints a traceback where that is no UTF-8
+            _undecodable(path, encoding, cut)
+            found = load(ragged)
     except (pa.ArrowException, UnicodeDecodeError, LookupError, OSError) as error:
         _undecodable(path, encoding, cut)
         raise DataError(f"{path} cannot be read as text cut at {DELIMITERS.get(cut, repr(cut))}: "
@@ -152,7 +170,7 @@ def _number(word: str) -> float | None:
 
 
 def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    return gunzip(path) if path.suffix == ".gz" else path.open("rb")
 
 
 def sniff(path: Path, encoding: str = "utf-8") -> str:
@@ -160,14 +178,17 @@ def sniff(path: Path, encoding: str = "utf-8") -> str:
     try:
         with _open(path) as file:
             lines = [line for line in file.read(2**18).decode(encoding, "replace").splitlines()[:20] if line.strip()]
-    except (OSError, LookupError) as error:
+    except (OSError, LookupError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if not lines:
         raise DataError(f"{path} is empty")
     lines = lines[:-1] if len(lines) > 2 else lines  # the last one may be cut short
     best, cells = "\t" if ".tsv" in path.suffixes or ".tab" in path.suffixes else ",", (0.0, 1)
     for delimiter in DELIMITERS:
-        counts = Counter(len(row) for row in plain_csv.reader(lines, delimiter=delimiter))
+        try:
+            counts = Counter(len(row) for row in plain_csv.reader(lines, delimiter=delimiter))
+        except plain_csv.Error as error:  # a cell longer than any cell should be
+            raise DataError(f"{path} cannot be read as text cut at {DELIMITERS[delimiter]}: {error}") from error
         usual, times = counts.most_common(1)[0]
         if usual > 1 and (times / len(lines), usual) > cells:
             best, cells = delimiter, (times / len(lines), usual)

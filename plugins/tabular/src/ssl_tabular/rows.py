@@ -46,6 +46,12 @@ class Rows(NamedTuple):
         return Rows(torch.where(numbers, self.numeric, other.numeric), torch.where(numbers, self.missing, other.missing),
                     torch.where(categories, self.categorical, other.categorical))
 
+    def hidden(self, mask: Tensor) -> Rows:
+        """These rows with the cells where `mask` (B, N + C) is True taken for missing."""
+        numbers, categories = mask.split([self.numeric.shape[1], self.categorical.shape[1]], dim=1)
+        return Rows(self.numeric.masked_fill(numbers, 0.0), self.missing | numbers,
+                    self.categorical.masked_fill(categories, MISSING))
+
     def differs(self, other: Rows) -> Tensor:
         """(B, N + C) bool: True where a cell is not the same."""
         numbers = (self.numeric != other.numeric) | (self.missing != other.missing)

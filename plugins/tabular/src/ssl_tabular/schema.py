@@ -155,3 +155,21 @@ def describe(schema: Schema) -> str:
         lines.append((target["name"], "target", ", ".join(target["classes"][:10]) if "classes" in target else "a quantity"))
     wide = max(len(name) for name, _, _ in lines)
     return "\n".join(f"{name:<{wide}}  {kind:<11}  {what}".rstrip() for name, kind, what in lines)
+
+
+def shown(rows: Rows, schema: Schema, chosen: Sequence[int]) -> list[dict[str, Any]]:
+    """Some rows as a person reads them: column -> value in its own unit, or its category; "" where it is missing."""
+    some = rows.take(torch.as_tensor(list(chosen), dtype=torch.long, device=rows.numeric.device))
+    numbers = np.where(some.missing.cpu().numpy(), np.nan, some.numeric.cpu().numpy())
+    codes, found = some.categorical.cpu().numpy(), [dict[str, Any]() for _ in chosen]
+    number = code = 0
+    for record in schema["columns"]:
+        width, cardinalities = columns.width(record)
+        if width:
+            words = columns.unscaled(numbers[:, number], record)
+        elif cardinalities:
+            words = columns.named(codes[:, code], record)
+        for row, word in zip(found, words if width or cardinalities else ()):
+            row[record["name"]] = word
+        number, code = number + width, code + len(cardinalities)
+    return found

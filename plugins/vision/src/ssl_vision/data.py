@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from ssl_core import Data, DataError
 
 from . import decoding, readers
+from .findings import findings
 from .images import FromFiles, Images, InMemory, unit
 from .readers import Raw
 
@@ -104,7 +105,9 @@ def assembled(raw: Raw, where: str, wanted: Wanted) -> Data:
     return Data(train=batches, size=len(batches) * min(wanted.batch_size, len(train)),
                 items=loader(torch.arange(count), False), labels=labels, folds={} if labels is None else folds, raw=plain,
                 target=None if labels is None else known, facts=facts | counted, schema=facts, names=raw.names,
-                classes=raw.classes, skipped=raw.skipped, fingerprint=fingerprint(pixels, labels))
+                preview=preview, classes=raw.classes, skipped=raw.skipped,
+                findings=lambda: findings(loader(torch.arange(count), False), raw.names),
+                fingerprint=fingerprint(pixels, labels))
 
 
 def split(raw: Raw, count: int, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
@@ -155,6 +158,13 @@ def plain(batch: Images) -> Tensor:
     x = unit(batch.pixels)
     cells = [min(32, side) for side in x.shape[2:]]
     return F.adaptive_avg_pool2d(x, cells).flatten(1)
+
+
+def preview(batch: Images, rows: Sequence[int]) -> list[Any]:
+    """Pictures of some images, uint8 (H, W) or (H, W, 3); of other numbers of channels their mean."""
+    x = (unit(batch.pixels[list(rows)]).float().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+    x = x if x.shape[1] == 3 else x.float().mean(dim=1).to(torch.uint8)
+    return [image.permute(1, 2, 0).numpy() if image.ndim == 3 else image.numpy() for image in x]
 
 
 def known(batch: Images) -> Tensor:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ssl_core import DataError
 from ssl_core.files import atomically, fetch
+from ssl_core.opening import room
 
 TORONTO = "https://www.cs.toronto.edu/~kriz"
 MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist"
@@ -31,6 +32,7 @@ def archive(name: str, folder: Path) -> None:
             with tarfile.open(path) as held:
                 for member in held:
                     content = held.extractfile(member) if member.isfile() else None
+                    room(path, member.size)
                     if content is not None:  # a member's path is not followed
                         atomically(folder / Path(member.name).name, lambda beside, c=content: _copy(c, beside))
 

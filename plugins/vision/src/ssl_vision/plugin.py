@@ -1,6 +1,10 @@
 """The shop window: what this plugin offers. Imports no torch."""
 from ssl_core import Augmentation, Component, Dataset, Recipe, hookimpl
 
+#: Cases of `sslrun check vision` that fail, and why.
+expected_failures = {f"method {name}: learns": "its queue starts with random rows, and the rows that replace them are harder"
+                     for name in ("moco-v2", "mochi", "interclr")}
+
 
 @hookimpl
 def ssl_encoders():

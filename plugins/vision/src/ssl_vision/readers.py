@@ -1,9 +1,7 @@
 """From what lies on disk or in memory to images, labels and official folds. Nothing that is opened here runs code."""
 from __future__ import annotations
 
-import gzip
-import io
-import pickle
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ssl_core import DataError
+from ssl_core.opening import arrays, gunzip, unpickled
 
 from .decoding import Files, Header
 from .images import stack
@@ -195,25 +194,18 @@ def _labels(labels: Any, images: int, where: str) -> Tensor:
 
 def numpy_file(path: Path) -> Raw:
     """`.npy` of images, or `.npz` with `images` and, if there are any, `labels`; never unpickled."""
-    try:
-        held = np.load(path, allow_pickle=False)
-        if path.suffix == ".npz":
-            with held:
-                held = tuple(held[name] for name in ("images", "labels") if name in held.files)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-    if isinstance(held, tuple) and not held:
-        raise DataError(f"{path} holds no array called `images`")
-    return array(held, str(path))
+    held = arrays(path, plain=("images", "labels"))
+    if "" not in held and "images" not in held:
+        raise DataError(f"{path} holds no array called `images`; it holds {', '.join(held) or 'none'}")
+    return array(held[""] if "" in held else tuple(held[name] for name in ("images", "labels") if name in held), str(path))
 
 
 def idx(path: Path) -> Tensor:
     """An array in the IDX format of MNIST, plain or gzipped, of bytes."""
-    content = path.read_bytes()
-    content = gzip.decompress(content) if path.suffix == ".gz" else content
+    content = gunzip(path).read() if path.suffix == ".gz" else path.read_bytes()
     axes = content[3] if len(content) > 3 and content[:3] == b"\0\0\x08" else 0
     shape = np.frombuffer(content, ">u4", axes, 4).astype(int) if len(content) >= 4 + 4 * axes else np.zeros(0, int)
-    if not axes or len(content) != 4 + 4 * axes + shape.prod():
+    if not axes or len(content) != 4 + 4 * axes + math.prod(shape.tolist()):
         raise DataError(f"{path} is not a whole IDX file of bytes, as MNIST comes in")
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape).copy())
 
@@ -251,24 +243,11 @@ def cifar_binary(train: Sequence[Path], test: Path, labels: int, classes: Sequen
     return joined([(torch.cat([x for x, _ in found]), torch.cat([y for _, y in found])), part(test)], classes)
 
 
-class _Arrays(pickle.Unpickler):
-    """Knows how arrays are pickled and refuses all else: opening a file must not run code that it brings."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return getattr(np, name)
-        if name == "_reconstruct" and module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-            return np.empty(0).__reduce__()[0]
-        if (module, name) == ("_codecs", "encode"):
-            return lambda text, _: text.encode("latin1")
-        raise DataError(f"it asks for {module}.{name}, which is no array")
-
-
 def cifar_python(train: Sequence[Path], test: Path, key: str, classes: Sequence[str] | None) -> Raw:
     """The Python version of CIFAR: pickled dictionaries of `data` (N, 3072) and labels under `key`."""
     def part(path: Path) -> tuple[Tensor, Tensor]:
         try:
-            held = _Arrays(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+            held = unpickled(path, encoding="bytes")
             held = {k.decode() if isinstance(k, bytes) else k: item for k, item in held.items()}
             return torch.as_tensor(held["data"]).reshape(-1, 3, 32, 32), torch.as_tensor(held[key]).long()
         except Exception as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_core import Method
@@ -48,9 +47,9 @@ class Predictor(nn.Module):
         if not self.shared or number == 1:
             rows = torch.cat([known.expand(number, -1, -1, -1), asked.to(known.dtype)], dim=2).flatten(0, 1)
             mask = blocks(n, m, 1, at.device) if self.shared else None
-            return self.leave(self.body(rows, mask)[:, n:]).view(number, items, m, -1)
+            return self.leave(self.body(rows, mask, lambda x: x[:, n:])).view(number, items, m, -1)
         rows = torch.cat([known, asked.transpose(0, 1).flatten(1, 2).to(known.dtype)], dim=1)
-        out = self.leave(self.body(rows, blocks(n, m, number, at.device))[:, n:])
+        out = self.leave(self.body(rows, blocks(n, m, number, at.device), lambda x: x[:, n:]))
         return out.view(items, number, m, -1).transpose(0, 1)
 
 
@@ -109,11 +108,20 @@ class TJEPA(Method):
         tokens = self.encoder.tokens(batch)  # (B, L, H)
         seen = self.encoder.body(rows_at(tokens, context))
         guess = self.predictor(seen, context, targets)
-        with torch.no_grad():
-            slow: Any = self.teacher.copy
-            whole = slow.body(slow.tokens(batch))  # (B, L, H)
-            wanted = torch.stack([rows_at(whole, target) for target in targets])
-        return {"loss": self.compare(guess.flatten(0, 2), wanted.flatten(0, 2)), **watched(whole)}
+        wanted = self.wanted(batch, targets)
+        return {"loss": self.compare(guess.flatten(0, 2), wanted.flatten(0, 2)),
+                "spread": spread(wanted, targets, tokens.shape[1])}
+
+    @torch.no_grad()
+    def wanted(self, batch: Any, targets: Tensor) -> Tensor:
+        """What the slow encoder makes of the whole rows, at the targets: (K, B, m, H)."""
+        slow: Any = self.teacher.copy
+        tokens, asked = slow.tokens(batch), targets.transpose(0, 1)  # (B, L, H), (B, K, m)
+        if asked[0].numel() < tokens.shape[1]:
+            found = slow.body(tokens, pick=lambda x: rows_at(x, asked.flatten(1)))
+        else:  # several targets ask for most tokens more than once
+            found = rows_at(slow.body(tokens), asked.flatten(1))
+        return found.unflatten(1, asked.shape[1:]).transpose(0, 1)
 
     def places(self, batch: Any) -> tuple[Tensor, Tensor]:
         """Where the context and the targets of each row are in the sequence: (B, n), (K, B, m)."""
@@ -142,9 +150,14 @@ def rows_at(tokens: Tensor, places: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def watched(tokens: Tensor) -> dict[str, Tensor]:
-    """Signs of collapse in up to 64 rows: `spread`, how much the token of a column varies, and `cosine` between rows."""
-    some = tokens[:64].float().flatten(1)
-    rows, n = F.normalize(some, dim=1), len(some)
-    together = (rows.sum(dim=0).square().sum() - n) / max(1, n * (n - 1))
-    return {"spread": some.std(dim=0, correction=0).mean(), "cosine": together}
+def spread(tokens: Tensor, places: Tensor, length: int) -> Tensor:
+    """How much the token of a column varies from row to row, as a root mean square, in the first 64 rows; 0 in a collapse.
+
+    Args:
+        tokens: (K, B, m, H).
+        places: (K, B, m), below `length`.
+    """
+    rows, at = tokens[:, :64].flatten(0, 2).float(), places[:, :64].flatten()
+    mean = rows.new_zeros(length, rows.shape[1]).index_add_(0, at, rows)
+    mean /= torch.bincount(at, minlength=length).clamp_(min=1)[:, None]
+    return (rows - mean[at]).square().mean().sqrt()

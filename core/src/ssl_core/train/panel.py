@@ -1,0 +1,112 @@
+"""The few fixed items that the monitors look at again and again, and what their labels say of an embedding."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from math import ceil
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..batches import Batches, move
+from ..contracts import Data, Fold
+from ..methods import Method
+from ..probes import knn
+
+ITEMS = 1024  # to measure on, where batches are small
+SPAN = 64  # batches among which they are chosen
+
+
+class Panel(NamedTuple):
+    """The items that are measured again and again, and a training batch whose views are compared.
+
+    Args:
+        batches: of items, in order.
+        rows: (P,) which of their rows to take; none of the test fold.
+        train, validation: positions within those rows of items with a label, and the labels; None without labels.
+        batch, size: for views, and how many items it holds.
+        home: where to compute: the device, if it knows 64 bits.
+    """
+
+    batches: list[Any]
+    rows: Tensor
+    train: Fold | None
+    validation: Fold | None
+    batch: Any
+    size: int
+    home: torch.device
+
+
+def panel(method: Method, data: Data, batches: Batches, device: torch.device) -> Panel:
+    """Choose evenly spaced batches of the first `SPAN`; items of the test fold are left out."""
+    source = data.train if data.items is None else data.items
+    first = next(iter(Batches(batches.batches, batches.seed)))
+    with torch.no_grad():
+        few = move(first, device)
+        size = len(method.kept(few).pooled)
+        reach = min(SPAN, _length(source))
+        step = max(1, reach // max(1, ceil(ITEMS / size)))
+        kept, place, starts = [], 0, []
+        for number, batch in enumerate(islice(source, SPAN)):
+            wanted = number % step == 0
+            items = _count(method, data, batch, device) if wanted or data.labels is not None else 0
+            if wanted:
+                kept.append(move(batch, device))
+                starts.append(torch.arange(place, place + items))
+            place += items
+            if sum(map(len, starts)) >= ITEMS:
+                break
+    positions = torch.cat(starts)  # in the data
+    mine = torch.ones(len(positions), dtype=torch.bool)
+    if data.labels is not None and "test" in data.folds:
+        mine = ~torch.isin(positions, data.folds["test"])
+    rows = mine.nonzero()[:, 0]
+    rows = rows[:: max(1, len(rows) // ITEMS)]
+    home = torch.device("cpu") if device.type == "mps" else device
+    train, validation = (_fold(data, name, positions[rows], home) for name in ("train", "validation"))
+    return Panel(kept, rows.to(device), train, validation, few, size, home)
+
+
+def _length(source: Iterable[Any]) -> int:
+    try:
+        return len(source)  # type: ignore[arg-type]
+    except TypeError:
+        return SPAN
+
+
+def _count(method: Method, data: Data, batch: Any, device: torch.device) -> int:
+    """How many items a batch holds: as many as it has plain features, if those are at hand."""
+    return len(method.kept(move(batch, device)).pooled if data.raw is None else data.raw(batch))
+
+
+def _fold(data: Data, name: str, positions: Tensor, device: torch.device) -> Fold | None:
+    """Which of these positions belong to a fold and have a label, with the labels; None where they cannot be probed."""
+    if data.labels is None or name not in data.folds or len(positions) and int(positions.max()) >= len(data.labels):
+        return None
+    labels = data.labels[positions]
+    known = labels.isfinite() if labels.is_floating_point() else labels >= 0
+    here = (torch.isin(positions, data.folds[name]) & known).nonzero()[:, 0]
+    enough = len(here) > 9 and len(labels[here].unique()) > 1
+    return Fold(here.to(device), labels[here].to(device)) if enough else None
+
+
+def probed(rows: Tensor, train: Fold, validation: Fold) -> dict[str, float]:
+    """Vote of the 10 nearest, and ridge regression on the labels: accuracy, or root mean squared error of a quantity."""
+    known, asked = Fold(rows[train.features], train.labels), rows[validation.features]
+    guesses = {"val_knn": knn.predict(known, asked, min(10, len(known.labels))), "val_linear": ridge(known, asked)}
+    if train.labels.is_floating_point():
+        return {f"{name}_rmse": float((guess - validation.labels).square().mean().sqrt()) for name, guess in guesses.items()}
+    return {name: float((guess == validation.labels).double().mean()) for name, guess in guesses.items()}
+
+
+def ridge(train: Fold, asked: Tensor, strength: float = 1e-2) -> Tensor:
+    """Least squares on labels, or on one column per class, with a penalty per item: (Q, D) -> (Q,) guesses."""
+    mean, deviation = train.features.mean(dim=0), train.features.std(dim=0).clamp(min=1e-6)
+    x, queries = ((part - mean).div(deviation).double() for part in (train.features, asked))
+    quantity = train.labels.is_floating_point()
+    y = (train.labels[:, None] if quantity else F.one_hot(train.labels)).double()
+    gram = x.T @ x + strength * len(x) * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    guess = queries @ torch.linalg.solve(gram, x.T @ (y - y.mean(dim=0))) + y.mean(dim=0)
+    return guess[:, 0] if quantity else guess.argmax(dim=1)

@@ -1,0 +1,5 @@
+"""Makes the tables of `hostile.py` importable."""
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
