@@ -51,7 +51,7 @@ def test_the_core_knows_no_domain(file):
 PUBLIC = {"ssl_core", "ssl_core.batches", "ssl_core.build", "ssl_core.checks", "ssl_core.config", "ssl_core.contracts",
           "ssl_core.errors", "ssl_core.evaluation", "ssl_core.examination", "ssl_core.files", "ssl_core.masks",
           "ssl_core.methods", "ssl_core.mixers", "ssl_core.modules", "ssl_core.objectives", "ssl_core.opening",
-          "ssl_core.probes", "ssl_core.stores"}
+          "ssl_core.probes", "ssl_core.stores", "ssl_core.testing", "ssl_core.transformer"}
 
 
 def public(module, names):

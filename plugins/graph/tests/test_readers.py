@@ -55,6 +55,15 @@ def test_planetoid_equals_pyg(shared, tmp_path):
         assert torch.equal(_codes(ours.items[0].edge_index), _codes(theirs.edge_index))
 
 
+def test_reading_a_file_of_pyg_leaves_what_may_be_loaded_as_it_was(tmp_path):
+    import torch_geometric.data
+    graph = torch_geometric.data.Data(x=torch.eye(4), edge_index=torch.tensor([[0, 1], [1, 0]]))
+    torch.save(graph, tmp_path / "graph.pt")
+    before = torch.serialization.get_safe_globals()
+    assert readers.pt(tmp_path / "graph.pt").x.shape == (4, 4)
+    assert torch.serialization.get_safe_globals() == before
+
+
 def test_amazon_layout(shared):
     raw = readers.npz(shared / "gnn_benchmark_npz" / "cora.npz")
     found = data.node_level(raw, "cora")

@@ -5,11 +5,12 @@ import torch.nn.functional as F
 
 from ssl_core import ConfigError
 from ssl_core.checks import representation
+from ssl_core.transformer import kept
 from ssl_medical.decoders import Blockwise, Decoder
 from ssl_medical.encoders import ResNet3D, SwinEncoder, UNetEncoder
 from ssl_medical.export import to_monai
 from ssl_medical.sparse import SparseCNN, SparseNorm
-from ssl_medical.vit import ViT, fitting_patch, kept, sincos
+from ssl_medical.vit import ViT, fitting_patch, sincos
 from ssl_medical.volumes import Volumes, blocks
 
 FACTS = {"channels": 1, "mean": (0.4,), "std": (0.2,)}

@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from ssl_core import ConfigError
 from ssl_core.masks import BoxMask, RandomMask
 from ssl_core.plugins import Plugins
+from ssl_core.transformer import kept
 from ssl_vision.encoders import Conv, Normalized, Timm, fitting_patch, resnet18
 from ssl_vision.images import Images
-from ssl_vision.vit import ViT, kept, sincos
+from ssl_vision.vit import ViT, sincos
 
 FACTS = {"channels": 3, "image_size": (16, 16), "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3)}
 OPTIONS = {"vit": {"width": 32, "depth": 2, "heads": 4}, "timm": {"model": "vit_tiny_patch16_224", "patch": 4}}

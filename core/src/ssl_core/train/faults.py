@@ -37,10 +37,9 @@ class Finite(pl.Callback):
         self.flags: list[Tensor] = []  # of the steps since then: () bool each
         self.places: list[tuple[int, int, int]] = []  # of the same: step, epoch, batches of it seen
         self.seen: dict[str, Tensor] = {}  # of the step that is one too many: losses, norm of each gradient
-        self.names: list[str] = []  # of the gradients
 
     def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "flags": self.flags, "places": self.places, "seen": self.seen, "names": self.names}
+        return {"count": self.count, "flags": self.flags, "places": self.places, "seen": self.seen}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         vars(self).update(state_dict)
@@ -51,6 +50,7 @@ class Finite(pl.Callback):
         self.seen = {name: item.to(device) for name, item in self.seen.items()}
         self.so_far = torch.tensor(self.count + sum(map(int, self.flags)), device=device)
         self.trained = [(name, p) for name, p in training.method.named_parameters() if p.requires_grad]
+        self.none = torch.zeros((), device=device)
         self.buffers = [(module._buffers, name) for module in training.method.modules() for name in module._buffers]
         self.bad: Tensor | None = None  # of the step in hand
         self.step, self.kept = trainer.global_step, self._state()
@@ -74,14 +74,14 @@ class Finite(pl.Callback):
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, training: Training, optimizer: Any) -> None:
         loss = torch.stack([value.float() for value in training.losses.values()])
-        held = [(name, p.grad) for name, p in self.trained if p.grad is not None]
-        norms = torch.stack(torch._foreach_norm([grad for _, grad in held])).float()
+        found = iter(torch._foreach_norm([p.grad for _, p in self.trained if p.grad is not None]))
+        # 0 for what has no gradient in this step: a method may train some parts later than others
+        norms = torch.stack([self.none if p.grad is None else next(found).float() for _, p in self.trained])
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None  # it skips infinite gradients by itself
         bad = ~(loss.sum() if scaled else loss.sum() + norms.sum()).isfinite()
         self.bad = total(bad.float()) > 0
         self.so_far += self.bad
         one_too_many = self.bad & (self.so_far <= self.limit + 1)
-        self.names = [name for name, _ in held]
         self.seen = {name: torch.where(one_too_many, now, self.seen.get(name, now)) for name, now in
                      (("losses", loss), ("norms", norms))}
         if scaled:
@@ -133,7 +133,8 @@ class Finite(pl.Callback):
 
     def _stop(self, training: Training, step: int, epoch: int, seen: int) -> None:
         losses = dict(zip(training.losses, self.seen["losses"].tolist(), strict=True))
-        norms = sorted(zip(self.names, self.seen["norms"].tolist(), strict=True), reverse=True,
+        names = [name for name, _ in self.trained]
+        norms = sorted(zip(names, self.seen["norms"].tolist(), strict=True), reverse=True,
                        key=lambda pair: inf if isnan(pair[1]) else pair[1])
         path = self.folder / "faults" / f"step-{step}.json"
         if training.trainer.is_global_zero:

@@ -127,7 +127,9 @@ def pt(path: Path) -> Raw:
     from torch_geometric.data.storage import GlobalStorage
     try:
         zipped(path)
-        with torch.serialization.safe_globals([Graph, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
+        known = torch.serialization.get_safe_globals()  # PyG's own: the context would take them away when it ends
+        parts = [part for part in (Graph, DataEdgeAttr, DataTensorAttr, GlobalStorage) if part not in known]
+        with torch.serialization.safe_globals(parts):
             graph = torch.load(path, map_location="cpu", weights_only=True)
     except DataError:
         raise

@@ -7,9 +7,10 @@ from monai.networks.nets import ResNet
 from torch import Tensor, nn
 
 from ssl_core import Representation
+from ssl_core.transformer import Block
 
 from .encoders import groups
-from .vit import Block, Facts, Normalized
+from .vit import Facts, Normalized
 from .volumes import Volumes
 
 
