@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .batches import move
-from .metrics import wide_cka
+from .metrics import linear_cka
 
 LAYERS = 256  # items whose layers are compared
 
@@ -51,4 +51,4 @@ def layers(encoder: Any, batches: Any, device: str = "cpu") -> dict[str, Tensor]
 
 def alike(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> list[list[float]]:
     """Linear CKA of every layer of one encoder with every layer of another, for the same items."""
-    return [[wide_cka(x, y) for y in b.values()] for x in a.values()]
+    return [[linear_cka(x, y) for y in b.values()] for x in a.values()]

@@ -107,20 +107,13 @@ def perplexity(shares: Tensor) -> float:
 def linear_cka(a: Tensor, b: Tensor) -> float:
     """Linear CKA of two embeddings of the same items, (N, D) and (N, E): |A'B|^2 / (|A'A| |B'B|), columns centred
     (arXiv:1905.00414, section 3). 1: equal up to rotation and scale; 0: nothing in common."""
-    a, b = thinned(a), thinned(b)
-    a, b = a - a.mean(dim=0), b - b.mean(dim=0)
-    below = (a.T @ a).norm() * (b.T @ b).norm()
-    return float((a.T @ b).square().sum() / below) if below > 0 else 0.0
-
-
-def wide_cka(a: Tensor, b: Tensor) -> float:
-    """`linear_cka` through the Gram matrices of the items, for more columns than rows: (n, D) and (n, E)."""
-    grams = []
-    for x in (a, b):
-        x = x.double() - x.double().mean(dim=0)
-        grams.append(x @ x.T)
-    below = grams[0].norm() * grams[1].norm()
-    return float((grams[0] * grams[1]).sum() / below) if below > 0 else 0.0
+    a, b = (x - x.mean(dim=0) for x in (thinned(a), thinned(b)))
+    if max(a.shape[1], b.shape[1]) > len(a):  # the same through the Gram matrices of the items, which are smaller then
+        first, second = a @ a.T, b @ b.T
+        common, below = (first * second).sum(), first.norm() * second.norm()
+    else:
+        common, below = (a.T @ b).square().sum(), (a.T @ a).norm() * (b.T @ b).norm()
+    return float(common / below) if below > 0 else 0.0
 
 
 def logme(features: Tensor, labels: Tensor, steps: int = 100, tolerance: float = 1e-6) -> float:
