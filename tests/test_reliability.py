@@ -326,6 +326,21 @@ def test_an_item_or_a_worker_that_fails_is_said_plainly(fails, workers, message,
     assert fails is dies or (tmp_path / "run/checkpoints/last.ckpt").exists()  # of the batches before
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), EOFError(),
+                                   FileNotFoundError(errno.ENOENT, "No such file or directory")])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # torch, of the batch that nobody took
+def test_a_worker_that_dies_while_it_hands_a_batch_over_is_said_as_plainly(error, tmp_path, monkeypatch):
+    def broken(ident):
+        raise error
+
+    loader = DataLoader(Fragile(lambda: None), 16, num_workers=1)
+    monkeypatch.setattr("ssl_toy_parts.array", lambda source, batch_size=32: Data(
+        train=loader, size=64, items=[torch.ones(4, 8)], facts={"columns": 8}, fingerprint="x"))
+    monkeypatch.setattr("multiprocessing.resource_sharer._resource_sharer.get_connection", broken)
+    with pytest.raises(RunError, match="a process that loads data died"):
+        train(tmp_path / "run", data=torch.ones(2, 2))
+
+
 def test_clocks_that_jump_change_nothing(tmp_path, monkeypatch):
     now, jumps = time.time, iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: now() + (-1) ** next(jumps) * 10**7)

@@ -24,8 +24,9 @@ def said(error: Exception, folder: Path, training: Training) -> SSLError | None:
         release(error)
         return RunError(f"out of memory in step {training.global_step + 1}, {fitting(training)}; trainer.precision=bf16 and a "
                         f"smaller encoder need less; `sslrun --resume {folder}` goes on with the options it was started with")
-    if isinstance(error, RuntimeError) and "DataLoader worker" in text and ("exited unexpectedly" in text or "killed" in text):
-        return RunError(f"a process that loads data died ({text.splitlines()[0]}): often it was killed for want of memory.\n"
+    if broken_off(error):
+        known = (text or type(error).__name__).splitlines()[0]
+        return RunError(f"a process that loads data died ({known}): often it was killed for want of memory.\n"
                         f"  Try: fewer data.workers, then a new run; or sslrun --resume {folder}, if it was an accident")
     if isinstance(error, SSLError) and "in DataLoader worker process" in text:  # it comes with the traceback of the worker
         return type(error)(text.rpartition(f"{type(error).__name__}: ")[2].strip())
@@ -35,6 +36,14 @@ def said(error: Exception, folder: Path, training: Training) -> SSLError | None:
         return DataError(f"cannot read {error.filename}: {error.strerror}. Has it been moved while the run was reading it?\n"
                          f"  Try: putting it back, then sslrun --resume {folder}")
     return None
+
+
+def broken_off(error: Exception) -> bool:
+    """Whether it tells of the death of a worker: found by the loader that waits for it, or while it hands a batch over."""
+    if isinstance(error, (EOFError, OSError)):
+        return any(Path(frame.filename).name == "resource_sharer.py" for frame in traceback.extract_tb(error.__traceback__))
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error) and \
+        any(word in str(error) for word in ("exited unexpectedly", "killed"))
 
 
 def memory(error: BaseException | None) -> bool:

@@ -1,0 +1,1 @@
+"""The records of the methods, one file per family. Import no torch."""
