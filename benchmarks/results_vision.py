@@ -2,6 +2,7 @@
 
 Every method gets as many whole epochs as fit into its minutes, measured on its first steps, one at least. Beside it stand
 the untrained encoder and the raw pixels. The optimizer is AdamW for all: the papers' LARS needs hundreds of epochs.
+Runs are kept: started again, the script resumes the one that was cut off and reads the scores of those that are done.
 
     python benchmarks/results_vision.py --root FOLDER [--minutes 30] [--methods simclr,vicreg] [KEY=VALUE ...]
 """
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from page import PAGE, write_section
 
-from ssl_core import Run, __version__, pretrain
+from ssl_core import Run, __version__, pretrain, resume
 from ssl_core.assembly import assemble
 from ssl_core.batches import move
 from ssl_core.config import parse, resolve
@@ -48,14 +49,16 @@ def seconds_per_epoch(method: str, options: dict[str, Any], steps: int = 3) -> f
     return min(spent[1:]) * len(parts.data.train)
 
 
-def trained(method: str, minutes: float, options: dict[str, Any], out: Path | None, baselines: bool) -> dict[str, Any]:
-    """The result of one run."""
-    start = time.perf_counter()
-    epochs = max(1, int(minutes * 60 / seconds_per_epoch(method, options)))
-    print(f"{method}: {epochs} epochs", file=sys.stderr)
-    run: Run = pretrain("vision", method, out=out and out / method, quiet=True, epochs=epochs, baselines=baselines,
-                        **options)
-    return run.result | {"method": method, "total": time.perf_counter() - start}
+def trained(method: str, minutes: float, options: dict[str, Any], where: Path, baselines: bool) -> dict[str, Any]:
+    """The result of one run: read, if it is done; brought to its end, if it was begun; else made."""
+    if (where / "config.yaml").exists():
+        run = Run.load(where)
+        run = run if run.result.get("scores") else resume(where, quiet=True)
+    else:
+        epochs = max(1, int(minutes * 60 / seconds_per_epoch(method, options)))
+        print(f"{method}: {epochs} epochs", file=sys.stderr)
+        run = pretrain("vision", method, out=where, quiet=True, epochs=epochs, baselines=baselines, **options)
+    return run.result
 
 
 def row(name: str, scores: dict[str, float], *more: Any) -> str:
@@ -65,7 +68,7 @@ def row(name: str, scores: dict[str, float], *more: Any) -> str:
 
 def table(results: list[dict[str, Any]], minutes: float, words: list[str]) -> str:
     """The page, in Markdown."""
-    first, device = results[0], torch.cuda.get_device_name() if torch.cuda.is_available() else \
+    first, device = next(r for r in results if r["raw"]), torch.cuda.get_device_name() if torch.cuda.is_available() else \
         f"{platform.machine()} CPU, {torch.get_num_threads()} of {os.cpu_count()} cores"
     lines = [
         "## Vision", "",
@@ -73,10 +76,10 @@ def table(results: list[dict[str, Any]], minutes: float, words: list[str]) -> st
         f"fold by probes on frozen features; the penalty and the neighbours are chosen on a tenth of the training fold. "
         f"ssl-core {__version__}, torch {torch.__version__}, {device}.", "",
         f"    python benchmarks/results_vision.py {' '.join(words)}", "",
-        "| | linear | k-NN | RankMe | epochs | training, s | in all, s | verdict |", "|---|---|---|---|---|---|---|---|",
-        row("raw pixels", first["raw"], "", "", "", "", ""), row("untrained encoder", first["untrained"], "", 0, 0, "", "")]
+        "| | linear | k-NN | RankMe | epochs | training, s | verdict |", "|---|---|---|---|---|---|---|",
+        row("raw pixels", first["raw"], "", "", "", ""), row("untrained encoder", first["untrained"], "", 0, 0, "")]
     lines += [row(r["method"], r["scores"], f"{r['rankme']:.0f} of {r['width']}", r["epochs"], round(r["seconds"]),
-                  round(r["total"]), r["verdict"]) for r in results]
+                  r["verdict"]) for r in results]
     return "\n".join(lines) + "\n"
 
 
@@ -85,7 +88,7 @@ def main() -> None:
     read.add_argument("--root", type=Path, required=True, help="where CIFAR-10 lies: binary, Python, or cifar10_jpg.zip")
     read.add_argument("--minutes", type=float, default=30.0, help="of training per method")
     read.add_argument("--methods", default=METHODS, help="names, separated by commas")
-    read.add_argument("--runs", type=Path, help="keep the runs in this folder (default: runs/)")
+    read.add_argument("--runs", type=Path, default=Path("runs/results-vision"), help="where the runs are kept")
     read.add_argument("--out", type=Path, default=PAGE, help="the page whose section is replaced")
     read.add_argument("options", nargs="*", metavar="KEY=VALUE", help="for every method, as with sslrun")
     args = read.parse_args()
@@ -95,7 +98,7 @@ def main() -> None:
     chosen = [name for name in args.methods.split(",") if name in offered]
     results: list[dict[str, Any]] = []
     for name in chosen:
-        results.append(trained(name, args.minutes, options, args.runs, not results))
+        results.append(trained(name, args.minutes, options, args.runs / name, not results))
         shown = [f"--minutes {args.minutes:g}", f"--methods {','.join(chosen)}", *args.options]
         text = table(results, args.minutes, shown)
         write_section("vision", text, args.out)  # after each, so that none is lost

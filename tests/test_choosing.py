@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ssl_core import ConfigError, Run
-from ssl_core.distillation import predicted
-from ssl_core.merging import averaged, merge, recalibrate
+from ssl_core.finished.distillation import predicted
+from ssl_core.finished.merging import averaged, merge, recalibrate
 from ssl_core.race import Contender, race, scores, seconds, turn
 
 TOY = ("--plugin", "toy", "--method", "contrast")
@@ -174,7 +174,7 @@ def test_statistics_of_batch_norms_are_those_of_the_data():
 
 
 def test_a_learned_mixture_is_no_worse_for_its_own_losses_than_where_it_began(two):
-    from ssl_core.merging import Turn, position
+    from ssl_core.finished.merging import Turn, position
     parts = [{name: item.clone() for name, item in run.encoder.state_dict().items()} for run in two]
     merged, shares = position(two, parts, 20, "cpu")
     assert len(shares) == 2 and all(share > 0 for share in shares) and merged.keys() == parts[0].keys()

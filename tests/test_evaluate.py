@@ -12,9 +12,9 @@ from sklearn.preprocessing import StandardScaler
 from ssl_core import Data, DataError, Run, pretrain, scoring
 from ssl_core.config import Config
 from ssl_core.contracts import Fold
-from ssl_core.coretuning import CoreTuning
 from ssl_core.evaluation import folds, score
-from ssl_core.finetuning import finetune
+from ssl_core.finished.coretuning import CoreTuning
+from ssl_core.finished.finetuning import finetune
 from ssl_core.probes.base import PerItem
 from ssl_core.probes.clustering import clustering
 from ssl_core.probes.knn import NEIGHBOURS, knn

@@ -211,7 +211,7 @@ def test_an_encoder_that_cannot_go_to_onnx_says_why(run, fails, monkeypatch):
 
 def test_onnx_that_computes_something_else_is_not_kept(run, fails, monkeypatch):
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")
-    monkeypatch.setattr("ssl_core.export.runtime", lambda: lambda *_: 0.5)
+    monkeypatch.setattr("ssl_core.finished.export.runtime", lambda: lambda *_: 0.5)
     message = fails("export", "run", "--to", "onnx", "--out", "there")
     assert "differ by 0.5" in message and not Path("there/model.onnx").exists()
 

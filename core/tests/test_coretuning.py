@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ssl_core.coretuning import CoreTuning, focal_contrast, mixed
+from ssl_core.finished.coretuning import CoreTuning, focal_contrast, mixed
 
 G = torch.Generator().manual_seed(0)
 X = torch.rand(12, 5, generator=G, dtype=torch.float64)  # non-negative, as after a ReLU

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from ssl_core import Representation
-from ssl_core.layers import alike, layers
+from ssl_core.finished.layers import alike, layers
 from ssl_core.metrics import linear_cka
 
 

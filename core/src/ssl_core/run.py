@@ -11,13 +11,14 @@ import yaml
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
-from . import build, evaluation, scoring
+from . import build, evaluation
 from .assembly import load_data
 from .batches import seed_all, unnoticed
 from .config import PLAIN, Config, checked, read
 from .contracts import Data
 from .errors import RunError
 from .files import atomically, plain, write_json
+from .finished.scoring import Questions, assess
 from .plugins import Plugins
 from .weights import load_into
 
@@ -171,13 +172,13 @@ class Run:
             data: a name, a path or an object in memory; default: the run's own.
             probe: which probes, separated by commas; default: those of the run.
             device: where to embed.
-            **questions: `seeds=5`, `labels=(0.01, 0.1)`, `confidence=True`, ...: see `scoring.Questions`.
+            **questions: `seeds=5`, `labels=(0.01, 0.1)`, `confidence=True`, ...: see `finished.scoring.Questions`.
 
         Returns:
             {"scores": {...}, "untrained": {...}, "raw": {...}, "rankme": ..., "width": ..., "cka_untrained": ..., ...}; what
             was asked besides under "deviation", "confidence", "labels", "corrupted", "finetuned", each with the same parts.
         """
-        return scoring.assess(self, data, probe, device, scoring.Questions(**questions))
+        return assess(self, data, probe, device, Questions(**questions))
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"

@@ -23,8 +23,8 @@ def distill(words: list[str]) -> int:
         raise ConfigError(f"--out should end in .npz, got {args.out!r}")
     if args.items < 1 or args.steps < 1:
         raise ConfigError(f"--items and --steps should be 1 or more, got {args.items} and {args.steps}")
-    from ..distillation import distil
     from ..files import dumps
+    from ..finished.distillation import distil
     from ..run import Run
     found = distil(Run.load(args.run), args.items, args.out, steps=args.steps, device=usable(args.device),
                    say=lambda line: print(line, file=sys.stderr))

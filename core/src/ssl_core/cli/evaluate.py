@@ -29,8 +29,8 @@ def evaluate(words: list[str]) -> int:
     args = options.parse_args(words)
     runs, data = _sorted(args.run)
     from ..files import dumps
+    from ..finished.scoring import Questions, similarities
     from ..run import Run
-    from ..scoring import Questions, similarities
     asked = Questions(seeds=args.seeds, labels=_shares(args.labels), confidence=args.confidence,
                       corruptions=args.corruptions, finetune=args.finetune, core=args.core,
                       layers=args.layers)

@@ -17,8 +17,8 @@ def export(words: list[str]) -> int:
     options.add_argument("--data", help="for onnx, where the run's own data are gone: others to take an example from")
     options.add_argument("--json", action="store_true", help="print what was written as the last line, as JSON")
     args = options.parse_args(words)
-    from ..export import export as write
     from ..files import dumps
+    from ..finished.export import export as write
     from ..run import Run
     said = write(Run.load(args.run), args.to, args.out, args.data)
     print(f"wrote {', '.join([*said['files'], said['card']])}", file=sys.stderr if args.json else sys.stdout)

@@ -27,7 +27,7 @@ def merge(words: list[str]) -> int:
     if any(share < 0 for share in shares) or shares and not sum(shares):
         raise ConfigError(f"--weights should be 0 or more, and not all of them 0; got {args.weights!r}")
     from ..files import dumps
-    from ..merging import merge as run
+    from ..finished.merging import merge as run
     from ..run import Run
     from .table import scores
     opened = [Run.load(path) for path in args.runs]

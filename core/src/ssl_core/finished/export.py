@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import config as configs
+from .. import config as configs
+from ..errors import ConfigError, RunError, SSLError
+from ..files import atomically, plain, write_json
+from ..plugins import Plugins
+from ..run import Run
 from .card import card
-from .errors import ConfigError, RunError, SSLError
-from .files import atomically, plain, write_json
-from .plugins import Plugins
-from .run import Run
 
 CLOSE = 1e-4  # between what ONNX Runtime and torch compute
 

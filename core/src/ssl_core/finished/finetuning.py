@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .batches import move, seed_all, unnoticed
-from .contracts import Data
+from ..batches import move, seed_all, unnoticed
+from ..contracts import Data
+from ..errors import DataError
+from ..evaluation import embed, folds
 from .coretuning import CoreTuning
-from .errors import DataError
-from .evaluation import embed, folds
 
 
 def finetune(encoder: Any, data: Data, epochs: int, seed: int = 0, device: str = "cpu", core: bool = False,

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .batches import move
-from .metrics import linear_cka
+from ..batches import move
+from ..metrics import linear_cka
 
 LAYERS = 256  # items whose layers are compared
 

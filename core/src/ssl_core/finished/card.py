@@ -4,8 +4,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .components import Dataset
-from .run import Run
+from ..components import Dataset
+from ..run import Run
 
 OPENED = {
     "safetensors": """```python

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from . import evaluation, report
-from .assembly import Assembly, assemble, environment, load_probes
-from .batches import move, seed_all, unnoticed
-from .errors import RunError
-from .files import plain, write_json
-from .run import Run
+from .. import evaluation, report
+from ..assembly import Assembly, assemble, environment, load_probes
+from ..batches import move, seed_all, unnoticed
+from ..errors import RunError
+from ..files import plain, write_json
+from ..run import Run
 
 Weights = dict[str, Tensor]
 How = Literal["mean", "self-positioning"]

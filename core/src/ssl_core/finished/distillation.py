@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .batches import move, seed_all, unnoticed
-from .build import build
-from .errors import ConfigError, DataError
-from .files import atomically
-from .plugins import Plugins
-from .run import Run
+from ..batches import move, seed_all, unnoticed
+from ..build import build
+from ..errors import ConfigError, DataError
+from ..files import atomically
+from ..plugins import Plugins
+from ..run import Run
 
 RIDGE = 1e-6  # of the kernel, times its trace
 

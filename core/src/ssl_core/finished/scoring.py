@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from . import build, evaluation
-from .assembly import load_probes
-from .batches import move, seed_all, unnoticed
-from .contracts import Data, Fold
-from .errors import ConfigError, RunError
+from .. import build, evaluation
+from ..assembly import load_probes
+from ..batches import move, seed_all, unnoticed
+from ..contracts import Data, Fold
+from ..errors import ConfigError, RunError
+from ..metrics import linear_cka, rankme
+from ..plugins import Plugins
+from ..probes.base import mean
 from .finetuning import finetune
 from .layers import alike, layers
-from .metrics import linear_cka, rankme
-from .plugins import Plugins
-from .probes.base import mean
 
 if TYPE_CHECKING:
-    from .run import Run
+    from ..run import Run
 
 Folds = tuple[Fold, Fold, Fold]
 DRAWS = 1000  # of the test fold, for an interval
