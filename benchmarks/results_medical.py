@@ -9,24 +9,19 @@ are done are kept in a file, so that a run that was stopped goes on where it was
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from budget import Cells, Out, epochs_within
 from page import PAGE, write_section
 
 from ssl_core import Run, __version__, pretrain, resume
-from ssl_core.assembly import assemble
-from ssl_core.batches import move
-from ssl_core.config import IN_MEMORY, resolve
-from ssl_core.files import write_json
-from ssl_core.optimizers import groups
+from ssl_core.config import IN_MEMORY
 from ssl_core.plugins import Plugins
 
 METHODS = "mae3d,swin-unetr-ssl,models-genesis,alice"
@@ -38,56 +33,6 @@ DECODERS = {"swin-unetr-ssl": {"method.width": 8}, "models-genesis": {"method.wi
 HELD = {"validation": 20, "test": 40}
 
 
-class Out(Exception):
-    """The time of this piece is over."""
-
-
-class Cells:
-    """What is done, in a file, and when to stop.
-
-    Args:
-        path: of the file.
-        piece: minutes after which no further cell is begun; 0 for no end.
-    """
-
-    def __init__(self, path: Path, piece: float) -> None:
-        self.path, self.end = path, time.monotonic() + 60 * piece if piece else float("inf")
-        self.done: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-
-    def get(self, key: str, make: Any) -> Any:
-        """The value of a cell, made now if it is not there."""
-        if key not in self.done:
-            if time.monotonic() > self.end:
-                raise Out
-            start = time.process_time()
-            self.done[key] = make()
-            write_json(self.path, self.done)
-            print(f"{key}: {time.process_time() - start:.0f} s  {self.done[key]}", file=sys.stderr, flush=True)
-        return self.done[key]
-
-
-def seconds_per_epoch(method: str, held: Any, options: dict[str, Any], steps: int = 3) -> float:
-    """Time of the processor that an epoch takes, from a few steps without the first: other programs do not count."""
-    parts = assemble(resolve(Plugins(), "medical", method, options), held)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    learner, spent, left = parts.method.to(device), [], steps
-    optimizer, clock = parts.optimizer(groups(learner)), time.perf_counter if device.type == "cuda" else time.process_time
-    while left:
-        for batch in parts.data.train:
-            start = clock()
-            learner.step(move(batch, device))["loss"].backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            learner.after_step()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            spent.append(clock() - start)
-            left -= 1
-            if not left:
-                break
-    return min(spent[1:]) * len(parts.data.train)
-
-
 def pretrained(method: str, where: Path, minutes: float, data: Any, options: dict[str, Any]) -> dict[str, Any]:
     """The result of a run of so many minutes of one core; one that was stopped goes on, one that has ended is opened."""
     held = data if isinstance(data, list) else None
@@ -95,7 +40,7 @@ def pretrained(method: str, where: Path, minutes: float, data: Any, options: dic
         return resume(where, data=held, quiet=True).result
     chosen = SIZES[Plugins()["medical"].offers["methods"][method].encoder] | DECODERS.get(method, {}) | options
     told = chosen | {"data": IN_MEMORY if held is not None else str(data)}
-    epochs = max(1, int(minutes * 60 / seconds_per_epoch(method, held, told)))
+    epochs = epochs_within(minutes, "medical", method, told, held)
     print(f"{method}: {epochs} epochs", file=sys.stderr, flush=True)
     return pretrain("medical", method, data, out=where, quiet=True, epochs=epochs, **chosen).result
 

@@ -1,6 +1,6 @@
 """Train methods of the vision plugin on CIFAR-10 for some minutes each, and write what they learned as a table.
 
-Every method gets as many whole epochs as fit into its minutes, measured on its first steps, one at least. Beside it stand
+Every method gets as many whole epochs as fit into its minutes of processor time, one at least. Beside it stand
 the untrained encoder and the raw pixels. The optimizer is AdamW for all: the papers' LARS needs hundreds of epochs.
 Runs are kept: started again, the script resumes the one that was cut off and reads the scores of those that are done.
 
@@ -12,41 +12,20 @@ import argparse
 import os
 import platform
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
+from budget import CLOCK, epochs_within
 from page import PAGE, write_section
 
 from ssl_core import Run, __version__, pretrain, resume
-from ssl_core.assembly import assemble
-from ssl_core.batches import move
-from ssl_core.config import parse, resolve
-from ssl_core.optimizers import groups
+from ssl_core.config import parse
 from ssl_core.plugins import Plugins
 
 METHODS = "simclr,vicreg,barlow-twins,byol,dino,swav,lejepa"
 SHORT = {"optimizer": "adamw", "optimizer.lr": 1e-3, "optimizer.weight_decay": 1e-4, "schedule.warmup": 0.1}
 COLUMNS = ("linear", "knn")
-
-
-def seconds_per_epoch(method: str, options: dict[str, Any], steps: int = 3) -> float:
-    """How long an epoch takes, from a few steps without the first."""
-    parts = assemble(resolve(Plugins(), "vision", method, options))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    learner, batches, spent = parts.method.to(device), iter(parts.data.train), []
-    optimizer = parts.optimizer(groups(learner))
-    for _ in range(steps):
-        batch, start = move(next(batches), device), time.perf_counter()
-        learner.step(batch)["loss"].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        learner.after_step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        spent.append(time.perf_counter() - start)
-    return min(spent[1:]) * len(parts.data.train)
 
 
 def trained(method: str, minutes: float, options: dict[str, Any], where: Path, baselines: bool) -> dict[str, Any]:
@@ -55,7 +34,7 @@ def trained(method: str, minutes: float, options: dict[str, Any], where: Path, b
         run = Run.load(where)
         run = run if run.result.get("scores") else resume(where, quiet=True)
     else:
-        epochs = max(1, int(minutes * 60 / seconds_per_epoch(method, options)))
+        epochs = epochs_within(minutes, "vision", method, options)
         print(f"{method}: {epochs} epochs", file=sys.stderr)
         run = pretrain("vision", method, out=where, quiet=True, epochs=epochs, baselines=baselines, **options)
     return run.result
@@ -72,8 +51,9 @@ def table(results: list[dict[str, Any]], minutes: float, words: list[str]) -> st
         f"{platform.machine()} CPU, {torch.get_num_threads()} of {os.cpu_count()} cores"
     lines = [
         "## Vision", "",
-        f"CIFAR-10 as it was found (see `--root`), about {minutes:g} minutes of training per method, scored on the test "
-        f"fold by probes on frozen features; the penalty and the neighbours are chosen on a tenth of the training fold. "
+        f"CIFAR-10 as it was found (see `--root`), {minutes:g} minutes {CLOCK} for the training of each method (one epoch at "
+        f"least), scored on the test fold by probes on frozen features; the penalty and the neighbours are chosen on a tenth "
+        f"of the training fold. "
         f"ssl-core {__version__}, torch {torch.__version__}, {device}.", "",
         f"    python benchmarks/results_vision.py {' '.join(words)}", "",
         "| | linear | k-NN | RankMe | epochs | training, s | verdict |", "|---|---|---|---|---|---|---|",
@@ -86,7 +66,7 @@ def table(results: list[dict[str, Any]], minutes: float, words: list[str]) -> st
 def main() -> None:
     read = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     read.add_argument("--root", type=Path, required=True, help="where CIFAR-10 lies: binary, Python, or cifar10_jpg.zip")
-    read.add_argument("--minutes", type=float, default=30.0, help="of training per method")
+    read.add_argument("--minutes", type=float, default=30.0, help=f"{CLOCK}, for training a method")
     read.add_argument("--methods", default=METHODS, help="names, separated by commas")
     read.add_argument("--runs", type=Path, default=Path("runs/results-vision"), help="where the runs are kept")
     read.add_argument("--out", type=Path, default=PAGE, help="the page whose section is replaced")
