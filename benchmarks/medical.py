@@ -5,7 +5,9 @@ with the same probabilities and ranges, and take the same step of the same netwo
 Ours draws the views on the whole batch; MONAI's dictionary transforms work volume by volume in the loader. Then the same
 step with other mask ratios: hidden blocks are dropped before the transformer, so its time should fall.
 
-    python benchmarks/medical.py [--side 64] [--batch 4] [--rounds 3]
+Writes its section of docs/results.md.
+
+    python benchmarks/medical.py [--side 64] [--batch 4] [--rounds 3] [--device cpu] [--threads 0]
 """
 from __future__ import annotations
 
@@ -14,9 +16,12 @@ import statistics
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
+from page import PAGE, write_section
+from side_by_side import where
 
 from ssl_core import MaskedPrediction
 from ssl_core.batches import move
@@ -84,33 +89,47 @@ def seconds(batches: Any, learner: MaskedPrediction, device: torch.device) -> fl
 
 
 def main() -> None:
-    read = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    read.add_argument("--side", type=int, default=64)
-    read.add_argument("--batch", type=int, default=4)
-    read.add_argument("--rounds", type=int, default=3)
+    read = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in {"side": 64, "batch": 4, "rounds": 3, "threads": 0}.items():
+        read.add_argument(f"--{name}", type=int, default=value)
     read.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    read.add_argument("--out", type=Path, default=PAGE, help="the page whose section is replaced")
     args = read.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
     device = torch.device(args.device)
+    lines = ["## Volumes", "",
+             f"Made by `python benchmarks/medical.py --side {args.side} --batch {args.batch} --rounds {args.rounds} --device "
+             f"{args.device}`; torch {torch.__version__}, on {where(args.device)}. Volumes are random noise; medians of rounds "
+             f"that alternate in one process.", "", "| loading, augmentation and a step | volumes per second | times as fast |",
+             "|---|--:|--:|", *pipelines(args, device), "",
+             "| mask ratio | time of the encoder, there and back, of that at 0.1 |", "|---|--:|", *ratios(args, device)]
+    print("\n".join(lines[4:]))
+    write_section("medical-speed", "\n".join(lines), args.out)
+
+
+def pipelines(args: argparse.Namespace, device: torch.device) -> list[str]:
+    """Ours and MONAI's, as rows of a table."""
     volumes = [torch.rand(1, *[args.side * 3 // 2] * 3) for _ in range(4 * args.batch)]
     times: dict[str, list[float]] = {"ssl-medical": [], "MONAI": []}
     for _ in range(args.rounds):
         for name, make in (("ssl-medical", ours), ("MONAI", monais)):
             times[name].append(seconds(make(volumes, args.side, args.batch, device), method(args.side, 0.75, device), device))
-    for name, found in times.items():
-        print(f"{name:<12} {1 / statistics.median(found):8.2f} volumes a second at {args.side}^3")
-    ratio = statistics.median(a / b for a, b in zip(times["MONAI"], times["ssl-medical"], strict=True))
-    print(f"loading, augmentation and one step take MONAI's way {ratio:.2f} times as long ({device.type}, "
-          f"{torch.get_num_threads()} CPU threads)")
+    return [f"| {name} | {1 / statistics.median(found):.2f} | "
+            f"{statistics.median(a / b for a, b in zip(times['MONAI'], found, strict=True)):.2f} |"
+            for name, found in times.items()]
+
+
+def ratios(args: argparse.Namespace, device: torch.device) -> list[str]:
+    """The encoder's time by the share of blocks that it does not see, as rows of a table."""
     fixed = [Volumes(torch.rand(args.batch, 1, *[args.side] * 3, device=device))] * 4
-    ratios = (0.1, 0.5, 0.75, 0.9)
-    learners = {hidden: method(args.side, hidden, device).encoder for hidden in ratios}
-    steps: dict[float, list[float]] = {hidden: [] for hidden in ratios}
+    learners = {hidden: method(args.side, hidden, device).encoder for hidden in (0.1, 0.5, 0.75, 0.9)}
+    steps: dict[float, list[float]] = {hidden: [] for hidden in learners}
     for _ in range(args.rounds):
         for hidden, encoder in learners.items():
             steps[hidden].append(encoding(encoder, fixed, hidden, device))
-    for hidden in ratios[1:]:
-        share = statistics.median(a / b for a, b in zip(steps[hidden], steps[ratios[0]], strict=True))
-        print(f"mask ratio {hidden:.2f}: the encoder takes {share:.2f} of its time at {ratios[0]:.1f}, there and back")
+    return [f"| {hidden} | {statistics.median(a / b for a, b in zip(found, steps[0.1], strict=True)):.2f} |"
+            for hidden, found in steps.items()]
 
 
 def encoding(encoder: Any, batches: list[Volumes], ratio: float, device: torch.device) -> float:

@@ -1,93 +1,120 @@
-"""Train methods of the speech plugin on Free Spoken Digits, and write what their frozen features know as a table.
+"""Train methods of the speech plugin on Free Spoken Digits over several seeds, and write what their frozen features know,
+beside the untrained encoder and plain statistics over time, to the section "speech" of docs/results.md.
 
-Every method gets as many whole epochs as fit into its minutes, measured on its first steps, one at least. Digits and
-speakers are told by a linear probe on the official test takes, from the same trained encoder, beside the untrained encoder
-and the statistics over time of MFCCs and of log-mel bins. Several seeds give mean and deviation.
+Every cell (a method, a front end, a seed) gets as many whole epochs as fit into its minutes of processor time, measured on
+its first steps. Digits and speakers are told by a linear probe of the same trained encoder. Cells that are done are kept in
+a file, so that a command that was stopped goes on where it was. With `--on validation` nothing sees the test takes and no
+page is written: options are chosen that way.
 
-    python benchmarks/results_speech.py --root FOLDER [--minutes 30] [--seeds 3] [--methods hubert,tera] [KEY=VALUE ...]
+    python benchmarks/results_speech.py --root FOLDER [--minutes 3] [--seeds 3] [--methods hubert,tera] [--fronts wave]
+        [--piece 20] [--on validation] [KEY=VALUE ...]
 """
 from __future__ import annotations
 
 import argparse
-import os
+import dataclasses
 import platform
 import statistics
 import sys
-import time
+import tempfile
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from budget import CLOCK, CUDA, Cells, Out, clock, epochs_within
 from page import PAGE, write_section
 
-from ssl_core import __version__, pretrain
+from ssl_core import Data, Fold, __version__, pretrain
 from ssl_core.assembly import assemble
-from ssl_core.batches import move
 from ssl_core.config import parse, resolve
-from ssl_core.evaluation import embed, raw, score
-from ssl_core.optimizers import groups
+from ssl_core.evaluation import folds, raw, score
 from ssl_core.plugins import Plugins
 from ssl_core.probes.linear import linear
+from ssl_core.verdict import rows
 from ssl_speech import data
+from ssl_speech.layered import layer_means, weighted
 
-METHODS = "wav2vec2,hubert,tera,data2vec-audio"
+METHODS = "wav2vec2,hubert,data2vec-audio,tera"
 LABELS = ("digit", "speaker")
+COLUMNS = (*LABELS, *(f"{label}, layers" for label in LABELS))
 FRONTS: dict[str, dict[str, Any]] = {"wave": {"encoder": "wav2vec2", "data.rate": 16000}, "mel": {"encoder": "mel"}}
+CMVN = {"encoder.normalize": "each", "data.join": 0.0}  # each bin over each word, as in TERA; whole levels tell voices at once
+SETTINGS: dict[str, dict[str, Any]] = {  # of a method and its front, where they differ from the recipe
+    "hubert wave": {"encoder.norm": "group", "method.penalty": 10.0},  # the paper's; wav2vec2 learns nothing with them
+    **{f"{method} mel": CMVN for method in METHODS.split(",")}}
+ABOUT = """Free Spoken Digits (8 kHz), {minutes:g} minutes {clock} per run, without labels, on the takes that are not for
+testing. A linear probe of the mean over time of the frozen frames, of the last layer, and of all layers with learned weights
+("layers", as in SUPERB): test are the official takes 0 to 4 of each digit and
+speaker, the penalty is chosen on takes 5 to 9. Options are those of the recipes and of `SETTINGS` in the script; no test
+take was looked at to choose them. Mean and standard deviation over {seeds} seeds.
+Statistics (mean and deviation over time) of MFCCs alone nearly solve both tasks, and no method here does better: what
+counts is the distance from the untrained encoder."""
 
 
-def cases(methods: str) -> list[tuple[str, str]]:
+def cases(methods: str, fronts: str) -> list[tuple[str, str]]:
     """Methods with each front end that they can have: "hubert" -> ("hubert", "wave"), ("hubert", "mel")."""
     offered = Plugins()["speech"].offers["methods"]
-    chosen = [name for name in methods.split(",") if name in offered]
-    return [(name, front) for name in chosen for front in FRONTS if front == "mel" or offered[name].encoder == "wav2vec2"]
+    return [(name, front) for name in methods.split(",") for front in fronts.split(",")
+            if front == "mel" or offered[name].encoder == "wav2vec2"]
 
 
-def seconds_per_epoch(method: str, options: dict[str, Any], steps: int = 4) -> float:
-    """How long an epoch takes, from a few steps without the first."""
-    parts = assemble(resolve(Plugins(), "speech", method, options))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    learner, batches, spent = parts.method.to(device), iter(parts.data.train), []
-    optimizer = parts.optimizer(groups(learner))
-    learner.prepare([move(next(batches), device)])
-    for _ in range(steps):
-        start = time.perf_counter()
-        learner.step(move(next(batches), device))["loss"].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        learner.after_step()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        spent.append(time.perf_counter() - start)
-    return statistics.median(spent[1:]) * len(parts.data.train)
+def settings(method: str, front: str) -> dict[str, Any]:
+    """The options of a cell, beside those of the recipe."""
+    return FRONTS[front] | SETTINGS.get(f"{method} {front}", {})
 
 
-def known(encoder: Any, sets: dict[str, Any]) -> dict[str, float]:
-    """What a frozen encoder knows: accuracy of a linear probe for every kind of label, from one embedding."""
-    features = embed(encoder, sets["digit"].items)
-    return {label: score(features, sets[label], {"linear": linear})["linear"] for label in LABELS}
+@cache
+def labelled(root: str, rate: int, on: str, kind: Any = "mfcc") -> dict[str, Data]:
+    """The recordings with each kind of label; for `validation` with takes 5 to 9 as test and 10 to 14 as validation."""
+    sets = {label: data.fsdd(root=Path(root), label=label, rate=rate, raw=kind) for label in LABELS}  # type: ignore[arg-type]
+    if on == "test":
+        return sets
+    takes = torch.tensor([int(name.partition(".")[0].rsplit("_", 1)[1]) for name in sets["digit"].names or []])
+    parts = {name: ((takes >= low) & (takes < high)).nonzero()[:, 0]
+             for name, low, high in (("test", 5, 10), ("validation", 10, 15), ("train", 15, 1000))}
+    return {label: dataclasses.replace(held, folds=parts) for label, held in sets.items()}
 
 
-def trained(method: str, front: str, seed: int, minutes: float, root: str, more: dict[str, Any], out: Path | None
-            ) -> dict[str, Any]:
-    """One run: its scores, those of the encoder that it started from, and how long it took."""
-    options = {"data": "fsdd", "data.root": root, "trainer.tensorboard": False, "seed": seed} | FRONTS[front] | more
-    epochs = max(1, int(minutes * 60 / seconds_per_epoch(method, options)))
-    print(f"{method} {front} seed {seed}: {epochs} epochs", file=sys.stderr)
-    sets = {label: data.fsdd(root=Path(root), label=label, rate=options.get("data.rate", 8000)) for label in LABELS}
-    before = known(assemble(resolve(Plugins(), "speech", method, options)).method.encoder, sets)
-    run = pretrain("speech", method, out=out and out / f"{method}-{front}-{seed}", quiet=True, epochs=epochs, probe="",
-                   baselines=False, **options)
-    result = run.result
-    return {"name": f"{method}, {front}", "before": before, "after": known(run.encoder, sets), "epochs": epochs,
-            "seconds": result["seconds"], "verdict": result["verdict"], "rankme": result["rankme"]}
+def told(features: torch.Tensor, sets: dict[str, Data]) -> dict[str, float]:
+    """Accuracy of a linear probe for every kind of label."""
+    return {label: score(features.cpu(), sets[label], {"linear": linear})["linear"] for label in LABELS}
 
 
-def statistics_of(kind: str, root: str) -> dict[str, float]:
+def known(encoder: Any, sets: dict[str, Data]) -> dict[str, float]:
+    """What a frozen encoder knows: the mean of its last layer, and all layers weighted (SUPERB's way)."""
+    device = "cuda" if CUDA else "cpu"
+    means = layer_means(encoder.to(device), sets["digit"].items or (), device).cpu()  # (N, layers, D)
+    found = told(means[:, -1], sets)
+    for label in LABELS:
+        parts = folds(means.flatten(1), sets[label])
+        found[f"{label}, layers"] = weighted(*(Fold(x.unflatten(1, means.shape[1:]), y) for x, y in parts))["layers"]
+    return found
+
+
+def plain(kind: str, root: str, on: str) -> dict[str, float]:
     """The probe on mean and deviation over time, without any learning."""
-    sets = {label: data.fsdd(root=Path(root), label=label, raw=kind) for label in LABELS}  # type: ignore[arg-type]
+    sets = labelled(root, 8000, on, kind)
     features = raw(sets["digit"])
     assert features is not None
-    return {label: score(features, sets[label], {"linear": linear})["linear"] for label in LABELS}
+    return told(features, sets)
+
+
+def trained(method: str, options: dict[str, Any], epochs: int, on: str) -> dict[str, Any]:
+    """One run: its scores, those of the encoder that it started from, and how long it took."""
+    print(f"{method} {options}: {epochs} epochs", file=sys.stderr, flush=True)
+    sets = labelled(options["data.root"], int(options.get("data.rate", 8000)), on)
+    before = known(assemble(resolve(Plugins(), "speech", method, options)).method.encoder, sets)
+    with tempfile.TemporaryDirectory() as folder:
+        start = clock()
+        run = pretrain("speech", method, out=Path(folder) / "run", quiet=True, epochs=epochs, probe="", baselines=False,
+                       **{"trainer.tensorboard": False} | options)
+        spent, result = clock() - start, run.result
+        if result["verdict"] == "interrupted":
+            sys.exit(130)
+        used = [row["perplexity"] for row in rows(run.path / "metrics.csv") if "perplexity" in row]
+        return {"before": before, "after": known(run.encoder, sets), "epochs": epochs, "seconds": round(spent),
+                "verdict": result["verdict"], "rankme": result["rankme"], "perplexity": used[-1] if used else None}
 
 
 def spread(values: list[float]) -> str:
@@ -96,51 +123,68 @@ def spread(values: list[float]) -> str:
 
 
 def row(name: str, scores: list[dict[str, float]], *more: Any) -> str:
-    return "| " + " | ".join([name, *(spread([s[label] for s in scores]) for label in LABELS), *map(str, more)]) + " |"
+    told = (spread([s[column] for s in scores]) if column in scores[0] else "" for column in COLUMNS)
+    return "| " + " | ".join([name, *told, *map(str, more)]) + " |"
 
 
-def table(plain: dict[str, dict[str, float]], runs: list[dict[str, Any]], minutes: float, words: list[str]) -> str:
-    """The page, in Markdown."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else \
-        f"{platform.machine()} CPU, {torch.get_num_threads()} of {os.cpu_count()} cores"
-    lines = [
-        "## Speech", "",
-        f"Free Spoken Digits (8 kHz), about {minutes:g} minutes of training per run on the takes that are not for testing, "
-        f"scored by a linear probe of the mean over time of frozen features: test are the official takes 0 to 4, the penalty "
-        f"is chosen on takes 5 to 9. Statistics of MFCCs alone nearly solve both tasks: what counts here is the distance from "
-        f"the untrained encoder. ssl-core {__version__}, torch {torch.__version__}, {device}.", "",
-        f"    python benchmarks/results_speech.py --root FOLDER {' '.join(words)}", "",
-        "| | digit | speaker | epochs | training, s | verdict |", "|---|---|---|---|---|---|"]
-    lines += [row(f"{kind} statistics", [scores], "", "", "") for kind, scores in plain.items()]
-    for name in dict.fromkeys(r["name"] for r in runs):
-        some = [r for r in runs if r["name"] == name]
+def table(simple: dict[str, dict[str, float]], runs: dict[str, list[dict[str, Any]]], args: argparse.Namespace) -> str:
+    """The section, in Markdown."""
+    machine = torch.cuda.get_device_name() if CUDA else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    words = [f"--minutes {args.minutes:g}", f"--seeds {args.seeds}", f"--methods {args.methods}", f"--fronts {args.fronts}"]
+    about = ABOUT.format(minutes=args.minutes, seeds=args.seeds, clock=CLOCK)
+    lines = ["## Speech", "", f"{about} ssl-core {__version__}, torch {torch.__version__}, {machine}.", "",
+             f"    python benchmarks/results_speech.py --root FOLDER {' '.join([*words, *args.options])}", "",
+             f"| | {' | '.join(COLUMNS)} | epochs | training, s | codes in use | verdict |", "|---" * (len(COLUMNS) + 5) + "|"]
+    lines += [row(f"{kind} statistics", [scores], "", "", "", "") for kind, scores in simple.items()]
+    for name, some in runs.items():
+        count = f" ({len(some)} of {args.seeds} seeds)" if len(some) < args.seeds else ""
         seconds, verdicts = statistics.fmean(r["seconds"] for r in some), ", ".join(sorted({r["verdict"] for r in some}))
-        lines.append(row(f"{name}, untrained", [r["before"] for r in some], 0, 0, ""))
-        lines.append(row(f"**{name}**", [r["after"] for r in some], some[0]["epochs"], round(seconds), verdicts))
+        codes = [r["perplexity"] for r in some if r.get("perplexity")]
+        least = f"{min(codes):.0f} or more of 64" if codes else ""
+        lines.append(row(f"{name}, untrained", [r["before"] for r in some], 0, 0, "", ""))
+        lines.append(row(f"**{name}**{count}", [r["after"] for r in some], some[0]["epochs"], round(seconds), least, verdicts))
     return "\n".join(lines) + "\n"
 
 
+def fill(cells: Cells, args: argparse.Namespace) -> None:
+    """Make the cells that are not there, a seed of every method before the next seed."""
+    root, more = str(args.root.resolve()), parse(args.options)
+    simple = {name: cells.get(f"{name} {args.on}", partial(plain, kind, root, args.on))
+              for name, kind in (("MFCC", "mfcc"), ("log-mel", "mel"))}
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for seed in range(args.seeds):
+        for method, front in cases(args.methods, args.fronts):
+            chosen = settings(method, front) | more
+            options = {"data": "fsdd", "data.root": root, "seed": seed} | chosen
+            tail = " ".join([f"{args.minutes:g}", args.on, *(f"{key}={item}" for key, item in chosen.items())])
+            epochs = cells.get(f"{method} {front} epochs {tail}",
+                               partial(epochs_within, args.minutes, "speech", method, options))
+            made = cells.get(f"{method} {front} {seed} {tail}", partial(trained, method, options, epochs, args.on))
+            runs.setdefault(f"{method}, {front}", []).append(made)
+            text = table(simple, runs, args)
+            if args.on == "test":
+                write_section("speech", text, args.out)  # after each cell, so that none is lost
+    print(text)
+
+
 def main() -> None:
-    read = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    read = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     read.add_argument("--root", type=Path, required=True, help="the folder with the recordings of Free Spoken Digits")
-    read.add_argument("--minutes", type=float, default=30.0, help="of training per run, at most one epoch more")
+    read.add_argument("--minutes", type=float, default=3.0, help="of processor time per run, at most one epoch more")
     read.add_argument("--seeds", type=int, default=3, help="runs per method")
     read.add_argument("--methods", default=METHODS, help="names, separated by commas")
     read.add_argument("--fronts", default="wave,mel", help="front ends: wave, mel or both")
-    read.add_argument("--runs", type=Path, help="keep the runs in this folder (default: runs/)")
+    read.add_argument("--cache", type=Path, default=Path("runs/results-speech/cells.json"), help="finished cells")
+    read.add_argument("--piece", type=float, default=0.0, help="minutes after which no further cell is begun; 0 for no end")
+    read.add_argument("--on", choices=("test", "validation"), default="test", help="the takes that are scored")
     read.add_argument("--out", type=Path, default=PAGE, help="the page whose section is replaced")
     read.add_argument("options", nargs="*", metavar="KEY=VALUE", help="for every method, as with sslrun")
     args = read.parse_args()
-    root, more = str(args.root.resolve()), parse(args.options)
-    plain = {kind: statistics_of(kind, root) for kind in ("mfcc", "mel")}
-    words = [f"--minutes {args.minutes:g}", f"--seeds {args.seeds}", f"--methods {args.methods}", f"--fronts {args.fronts}"]
-    runs: list[dict[str, Any]] = []
-    for method, front in cases(args.methods):
-        for seed in range(args.seeds if front in args.fronts.split(",") else 0):
-            runs.append(trained(method, front, seed, args.minutes, root, more, args.runs))
-            text = table(plain, runs, args.minutes, [*words, *args.options])
-            write_section("speech", text, args.out)  # after each run, so that none is lost
-            print(text, file=sys.stderr)
+    args.cache.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        fill(Cells(args.cache, args.piece), args)
+    except Out:
+        print("stopped; run the same command again to go on", file=sys.stderr)
 
 
 if __name__ == "__main__":

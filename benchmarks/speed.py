@@ -19,9 +19,7 @@ MEASURED = {  # script: what it compares
     "monitors": "The monitors' share of the time of a step, at default settings.",
     "graph_gcool": "gCooL's losses, forward and backward, against a dense textbook version.",
     "graph_layers": "A graph convolution against PyTorch Geometric's.",
-    "graph_scale": "A graph of 200,000 nodes and 2 million edges through the runner, with sampled negatives.",
     "tabular": "A T-JEPA step against a plain version of the published algorithm.",
-    "medical": "Volumes through loading, augmentation and a masked autoencoder's step against MONAI's transforms.",
 }
 
 

@@ -3,6 +3,8 @@
 Same sizes, same batch size, no worker processes, AdamW on both sides; loading and corrupting rows is part of an epoch, since
 there the two differ most. Epochs alternate in this process.
 
+Writes its section of docs/results.md.
+
     python benchmarks/tabular_ts3l.py [--rows 4096] [--columns 54] [--batch 128] [--width 256] [--depth 4] [--repeat 3]
 """
 from __future__ import annotations
@@ -10,13 +12,15 @@ from __future__ import annotations
 import argparse
 import logging
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from page import PAGE, write_section
+from side_by_side import absent, where
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -78,14 +82,19 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in {"rows": 4096, "columns": 54, "batch": 128, "width": 256, "depth": 4, "repeat": 3}.items():
         ask.add_argument(f"--{name}", type=int, default=value)
+    ask.add_argument("--out", type=Path, default=PAGE, help="the page whose section is replaced")
     given = ask.parse_args()
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     try:
         import ts3l  # noqa: F401
     except ImportError:
-        sys.exit("TabularS3L is not installed.\n  Try: pip install ts3l")
+        absent("TabularS3L")
     torch.manual_seed(0)
     x = torch.randn(given.rows, given.columns)
+    words = " ".join(f"--{name} {getattr(given, name)}" for name in ("rows", "columns", "batch", "width", "depth", "repeat"))
+    lines = ["## SCARF and VIME", "", f"Made by `python benchmarks/tabular_ts3l.py {words}`; torch {torch.__version__}, on "
+             f"{where('cpu')}. Rows are random noise; medians of epochs that alternate in one process.", "",
+             "| method | | rows per second | times as fast |", "|---|---|--:|--:|"]
     for method in ("scarf", "vime"):
         sides = {"TabularS3L": theirs(method, x, given), "ours": ours(method, x, given)}
         times: dict[str, list[float]] = {name: [] for name in sides}
@@ -97,7 +106,9 @@ def main() -> None:
         base = statistics.median(times["TabularS3L"])
         for name, found in times.items():
             middle = statistics.median(found)
-            print(f"{method:<6} {name:<11} {given.rows / middle:10,.0f} rows/s  {base / middle:5.1f} times as fast")
+            lines.append(f"| {method} | {name} | {given.rows / middle:,.0f} | {base / middle:.1f} |")
+    print("\n".join(lines[4:]))
+    write_section("tabular-ts3l", "\n".join(lines), given.out)
 
 
 if __name__ == "__main__":

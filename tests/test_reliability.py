@@ -240,6 +240,21 @@ def test_one_bad_step_too_many_ends_the_run_with_a_report(tmp_path, monkeypatch)
     assert len(report["items"]["ids"]) == report["items"]["count"] == 32
 
 
+def test_a_method_may_have_other_losses_later_on(tmp_path, monkeypatch):
+    bad_at(monkeypatch, 3, 5, 6)
+    spoilt, seen = JointEmbedding.step, [0]
+
+    def step(self, batch):
+        seen[0] += 1
+        found = spoilt(self, batch)
+        return found | {"extra": found["loss"] * 2} if seen[0] > 5 else found
+    monkeypatch.setattr(JointEmbedding, "step", step)
+    with pytest.raises(Diverged, match="the loss became nan at step 6"):
+        train(tmp_path / "run", trainer={"skip_bad": 2})
+    report = json.loads((tmp_path / "run/faults/step-6.json").read_text())
+    assert report["losses"] == {"loss": "nan", "extra": "nan"}
+
+
 def test_the_limit_holds_over_resumes(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         bad_at(patch, 2)

@@ -123,3 +123,24 @@ def test_ranks_hold_for_many_items():
     score = torch.tensor([1 - 2**-24, 0.0]).repeat(10**6)
     rank, _ = rank_in_item(score, owner)
     assert torch.equal(rank.view(-1, 2), torch.tensor([[1, 0]]).expand(10**6, 2))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("ratio", [0.01, 0.2, 0.9])
+def test_several_boxes_may_overlap_and_leave_a_token(name, ratio):
+    torch.manual_seed(2)
+    layout = LAYOUTS[name]
+    tokens, mask, one = count(torch.ones(len(layout.owner)), layout), BoxMask(ratio, boxes=4), BoxMask(ratio)
+    for _ in range(10):
+        found, alone = count(mask(layout), layout), count(one(layout), layout)
+        assert (tokens - found >= 1).all() and (found[tokens > 1] >= 1).all()
+        assert (found <= 4 * alone).all()
+
+
+def test_four_boxes_are_drawn_apart_and_anew_for_every_item():
+    torch.manual_seed(0)
+    hidden = BoxMask(0.15, boxes=4)(grid(200, 14, 14)).view(200, 196).sum(dim=1)
+    assert (hidden >= 29).all() and (hidden <= 4 * 29).all()  # 29 of 196 each
+    assert hidden.unique().numel() > 20  # they overlap as it happens
+    with pytest.raises(ValueError, match="boxes should be 1 or more"):
+        BoxMask(0.15, boxes=0)

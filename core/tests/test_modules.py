@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ssl_core.contracts import Layout, Progress, Representation
-from ssl_core.modules import PREDICTORS, Teacher, mean, mlp, pad, scatter_mean
+from ssl_core.modules import PREDICTORS, Teacher, coded, mean, mlp, pad, scatter_mean
 
 
 @pytest.mark.parametrize("widths, norm, last_norm, linear, norms", [
@@ -132,6 +132,27 @@ def test_a_prediction_depends_on_its_own_item_and_place_only(name):
     moved = Layout(layout.owner, layout.position.clone())
     moved.position[0] += 0.5  # of the first hidden token
     assert not torch.allclose(predictor(context, moved, hidden)[0], guess[0])
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_positions_may_be_told_in_waves(name):
+    context, layout, hidden = shown()
+    predictor = PREDICTORS[name](8, 2, 5, waves=3).eval()
+    guess = predictor(context, layout, hidden)
+    moved = Layout(layout.owner, layout.position.clone())
+    moved.position[0] += 0.25
+    assert guess.shape == (5, 5) and not torch.allclose(predictor(context, moved, hidden)[0], guess[0])
+    predictor(context, layout, hidden).sum().backward()
+    assert all(p.grad is not None for p in predictor.parameters())
+
+
+def test_waves_are_octaves_of_sines_and_cosines():
+    position = torch.rand(6, 2)
+    found = coded(position, 3).view(6, 2, 6)
+    for j in range(3):
+        assert torch.allclose(found[:, :, j], (position * torch.pi * 2**j).sin(), atol=1e-6)
+        assert torch.allclose(found[:, :, 3 + j], (position * torch.pi * 2**j).cos(), atol=1e-6)
+    assert coded(position, 0) is position
 
 
 def test_mean_of_losses():

@@ -91,6 +91,17 @@ def test_only_matrices_decay_and_nothing_frozen_is_trained():
     assert plain["weight_decay"] == 0 and plain["adapt"] is False and "weight_decay" not in matrices
 
 
+def test_a_part_may_keep_its_rate():
+    """Its matrices still decay and its biases still do not; no parameter is in two groups, and none is lost."""
+    net = nn.ModuleDict({"encoder": mlp(4, 8, 2), "predictor": mlp(2, 8, 2)})
+    net["predictor"].constant_rate = True
+    found = groups(net)
+    assert [group.get("constant", False) for group in found] == [False, False, True, True]
+    assert ["weight_decay" in group for group in found] == [False, True, False, True]
+    assert {p for group in found[2:] for p in group["params"]} == {*net["predictor"].parameters()}
+    assert sorted(map(id, net.parameters())) == sorted(id(p) for group in found for p in group["params"])
+
+
 def test_no_group_is_empty():
     assert len(groups(nn.Linear(2, 2, bias=False))) == len(groups(nn.BatchNorm1d(2))) == 1
     assert groups(nn.Identity()) == []

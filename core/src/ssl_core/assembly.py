@@ -75,7 +75,7 @@ def assemble(config: Config, held: Any = None, fresh: bool = True, schema: Mappi
     started = load_into(encoder, config.init) if config.init and fresh else ""  # before a teacher is copied from it
     parts = {"encoder": encoder} | {slot: made(slot, found[slot].load(), facts)[0] for slot in ("augmentation", "objective")}
     method, _ = made("method", found["method"].load(), facts, given=parts)
-    method.target = data.target
+    method.target, method.ids = data.target, data.ids
     record = {"plugin": config.plugin, "encoder": config.encoder, "options": options, "schema": data.schema,
               "width": encoder.width, "data": config.data, "versions": environment(config.plugin)}
     if schema:  # of the run that this one goes on from: its own data are read by that again

@@ -16,6 +16,8 @@ def ssl_objectives():  # type: ignore[no-untyped-def]
     yield _objective("supcon", "supcon:SupCon", "arXiv:2004.11362", "items of one class are positives; needs labels")
     yield _objective("supremix", "supremix:SupReMix", "arXiv:2309.16633",
                      "contrast for ordered labels, with mixed negatives and positives", experimental=True)
+    yield _objective("hydra", "hydra:Hydra", "arXiv:2410.18200",
+                     "any two classes are positives in a subspace of their own; needs labels", experimental=True)
     yield _objective("mv-infonce", "multiview:MVInfoNCE", "arXiv:2507.06979", "all pairs of views of an item in one fraction")
     yield _objective("mv-dhel", "multiview:MVDHEL", "arXiv:2507.06979",
                      "align all views, negatives from the same view only")

@@ -128,6 +128,8 @@ class Data:
         folds: positions in `items` of "train", "validation" and "test"; needed where there are labels.
         raw: batch -> (B, F) float, the plain features that a representation should beat; or None.
         target: training batch -> (B,) labels of its items, for methods that learn from labels; or None.
+        ids: training batch -> (B,) long, the number of each of its items, the same in every epoch, for methods that remember
+            every item; or None. With it comes the fact `places`, which is above every such number.
         facts: what components may ask for by parameter name: {"in_features": 64}. Plain values only.
         schema: what reading learned (column types, vocabularies); given back to the reader as `schema` when the
             encoder is used on other data. Plain values only.
@@ -149,6 +151,7 @@ class Data:
     folds: Mapping[str, Tensor] = field(default_factory=dict)
     raw: Callable[[Any], Tensor] | None = None
     target: Callable[[Any], Tensor] | None = None
+    ids: Callable[[Any], Tensor] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     schema: Mapping[str, Any] = field(default_factory=dict)
     preview: Callable[[Any, Sequence[int]], Sequence[Any]] | None = None

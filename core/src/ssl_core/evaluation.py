@@ -40,6 +40,32 @@ def _pooled(encoder: Any, batch: Any) -> Tensor:
     return out.pooled.float()
 
 
+@torch.no_grad()
+def tokens(encoder: Any, batches: Iterable[Any], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Frozen features of every token of every item, (T, D) float32, and the item of each, (T,) long, ascending.
+
+    Raises:
+        DataError: the encoder has no tokens that belong to items: it pools, or its items are the tokens.
+    """
+    training = encoder.training
+    encoder.eval()
+    rows, owners, items = [], [], 0
+    try:
+        with unnoticed():
+            for batch in batches:
+                batch = move(batch, device)
+                out = attempt(f"encoder {type(encoder).__name__}", encoder, batch)
+                if out.tokens is None or not hasattr(encoder, "layout"):
+                    raise DataError(f"{type(encoder).__name__} has no tokens, such as frames or patches, to write.\n"
+                                    f"  Try: one row per item, without --tokens and --units")
+                rows.append(out.tokens.float())
+                owners.append(encoder.layout(batch).owner + items)
+                items += len(out.pooled)
+    finally:
+        encoder.train(training)
+    return torch.cat(rows), torch.cat(owners)
+
+
 def raw(data: Data) -> Tensor | None:
     """The plain features of every item, (N, F), or None where the domain has none."""
     if data.raw is None or data.items is None:

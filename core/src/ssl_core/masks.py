@@ -39,21 +39,35 @@ class RandomMask:
 
 
 class BoxMask:
-    """Hide one random box of every item: a span of frames, a block of patches, a cuboid of voxels.
+    """Hide random boxes of every item: a span of frames, a block of patches, a cuboid of voxels.
 
-    The box is grown around a random token until it holds the wanted share of the item, so that the share does not
+    A box is grown around a random token until it holds the wanted share of the item, so that the share does not
     depend on how many tokens there are or where their centres lie.
 
     Args:
-        ratio: share of each item's tokens to hide.
+        ratio: share of each item's tokens in a box.
+        boxes: how many, each for itself, so that they may overlap (I-JEPA, arXiv:2301.08243: 4 boxes of 0.15 to 0.2).
     """
 
-    def __init__(self, ratio: float = 0.5) -> None:
+    def __init__(self, ratio: float = 0.5, boxes: int = 1) -> None:
         if not 0 < ratio < 1:
             raise ValueError(f"ratio should lie between 0 and 1, got {ratio}")
-        self.ratio = ratio
+        if boxes < 1:
+            raise ValueError(f"boxes should be 1 or more, got {boxes}")
+        self.ratio, self.boxes = ratio, boxes
 
     def __call__(self, layout: Layout) -> Tensor:
+        hidden = self.box(layout)
+        if self.boxes == 1:
+            return hidden
+        owner = layout.owner
+        for _ in range(self.boxes - 1):
+            hidden = hidden | self.box(layout)
+        rank, _ = rank_in_item(torch.rand(len(owner), device=owner.device), owner)
+        visible = torch.zeros_like(owner).index_add_(0, owner, (~hidden).to(owner.dtype))  # of each item
+        return hidden & ((visible[owner] > 0) | (rank > 0))  # one token is given back where the boxes cover all
+
+    def box(self, layout: Layout) -> Tensor:
         owner, position = layout
         items, axes = int(owner[-1]) + 1, position.shape[1]
         side = self.ratio ** (1 / axes) / 2  # half the side of the box

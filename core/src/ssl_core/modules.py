@@ -84,29 +84,38 @@ def pad(rows: Tensor, owner: Tensor, items: int) -> tuple[Tensor, Tensor]:
     return padded, valid
 
 
+def coded(position: Tensor, waves: int) -> Tensor:
+    """Positions (T, K) in [0, 1] as sines and cosines of `waves` octaves each, (T, 2 K waves); 0: as they are."""
+    if not waves:
+        return position
+    angle = position[:, :, None] * (pi * 2 ** torch.arange(waves, device=position.device))
+    return torch.cat([angle.sin(), angle.cos()], dim=2).flatten(1)
+
+
 class MLPPredictor(nn.Module):
     """Guess hidden tokens from the mean of the visible tokens of their item and their own position."""
 
-    def __init__(self, width: int, axes: int, outputs: int, hidden: int = 0) -> None:
+    def __init__(self, width: int, axes: int, outputs: int, hidden: int = 0, waves: int = 0) -> None:
         super().__init__()
-        self.place = nn.Linear(axes, width)
+        self.place, self.waves = nn.Linear(2 * axes * waves or axes, width), waves
         self.net = mlp(2 * width, hidden or 2 * width, outputs, norm="layer", activation=nn.GELU)
 
     def forward(self, context: Representation, layout: Layout, hidden: Tensor) -> Tensor:
         """(H, outputs), one row per hidden token."""
         assert context.tokens is not None
         mean = scatter_mean(context.tokens, layout.owner[~hidden], len(context.pooled))
-        query = self.place(layout.position[hidden])
+        query = self.place(coded(layout.position[hidden], self.waves))
         return self.net(torch.cat([query, mean[layout.owner[hidden]]], dim=1))
 
 
 class AttentionPredictor(nn.Module):
     """Guess hidden tokens with a small transformer over visible tokens and positioned queries (I-JEPA, arXiv:2301.08243)."""
 
-    def __init__(self, width: int, axes: int, outputs: int, hidden: int = 0, depth: int = 2, heads: int = 4) -> None:
+    def __init__(self, width: int, axes: int, outputs: int, hidden: int = 0, waves: int = 0, depth: int = 2, heads: int = 4
+                 ) -> None:
         super().__init__()
         inner = hidden or width
-        self.enter, self.place = nn.Linear(width, inner), nn.Linear(axes, inner)
+        self.enter, self.place, self.waves = nn.Linear(width, inner), nn.Linear(2 * axes * waves or axes, inner), waves
         self.query = nn.Parameter(torch.randn(inner) * 0.02)
         block = nn.TransformerEncoderLayer(inner, heads, 4 * inner, dropout=0.0, activation="gelu",
                                            batch_first=True, norm_first=True)
@@ -116,10 +125,11 @@ class AttentionPredictor(nn.Module):
     def forward(self, context: Representation, layout: Layout, hidden: Tensor) -> Tensor:
         """(H, outputs), one row per hidden token."""
         assert context.tokens is not None
-        visible = self.enter(context.tokens) + self.place(layout.position[~hidden])
+        place = coded(layout.position, self.waves)
+        visible = self.enter(context.tokens) + self.place(place[~hidden])
         rows = visible.new_empty(len(layout.owner), visible.shape[1])
         rows[~hidden] = visible
-        rows[hidden] = (self.query + self.place(layout.position[hidden])).to(rows.dtype)
+        rows[hidden] = (self.query + self.place(place[hidden])).to(rows.dtype)
         sequence, valid = pad(rows, layout.owner, len(context.pooled))
         out = self.body(sequence, src_key_padding_mask=None if valid.all() else ~valid)
         return self.leave(out[valid][hidden])

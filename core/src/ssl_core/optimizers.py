@@ -66,7 +66,14 @@ def find(name: str) -> Callable[..., torch.optim.Optimizer]:
 
 
 def groups(module: nn.Module) -> list[dict[str, Any]]:
-    """Trained parameters in two groups: matrices, which decay, and biases and norms, which do not."""
+    """Trained parameters in two groups: matrices, which decay, and biases and norms, which do not.
+
+    Parts with an attribute `constant_rate = True` make two further groups, marked `constant`: no schedule is for them.
+    """
     trained = [p for p in module.parameters() if p.requires_grad]
-    plain = {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, "adapt": False}
-    return [group for group in ({"params": [p for p in trained if p.ndim > 1]}, plain) if group["params"]]
+    steady = {p for part in module.modules() if getattr(part, "constant_rate", False) for p in part.parameters()}
+    made: list[dict[str, Any]] = []
+    for some, mark in ((set(trained) - steady, {}), (steady, {"constant": True})):
+        made += [{"params": [p for p in trained if p in some and p.ndim > 1], **mark},
+                 {"params": [p for p in trained if p in some and p.ndim <= 1], "weight_decay": 0.0, "adapt": False, **mark}]
+    return [group for group in made if group["params"]]

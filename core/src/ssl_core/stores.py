@@ -1,4 +1,4 @@
-"""What objectives remember: a queue of past rows, its clusters, and prototypes. All of it is saved with the run."""
+"""What objectives remember: a queue, a bank of every item, clusters, prototypes. All of it is saved with the run."""
 from __future__ import annotations
 
 import torch
@@ -59,6 +59,36 @@ class Queue(nn.Module):
         return self.rows.tensor_split(world())[rank()]
 
 
+class Bank(nn.Module):
+    """The last unit row of every item, by its number (arXiv:1805.01978). It starts at random; all processes hold the same.
+
+    Args:
+        size: how many items there are.
+        width: D.
+    """
+
+    rows: Tensor
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        if size < 1:
+            raise ValueError(f"a bank should hold 1 item or more, got {size}")
+        self.register_buffer("rows", F.normalize(torch.randn(size, width), dim=1))
+        self.held: list[tuple[Tensor, Tensor]] = []
+
+    def hold(self, ids: Tensor, rows: Tensor) -> None:
+        """Keep unit rows (N, D) of items (N,) of the step in hand, for `advance`."""
+        if self.training:
+            self.held.append((ids, rows.detach()))
+
+    @torch.no_grad()
+    def advance(self) -> None:
+        """Write down what was held, from all processes; called after the step."""
+        for ids, rows in self.held:
+            self.rows.index_copy_(0, gather(ids), gather(rows).to(self.rows.dtype))
+        self.held = []
+
+
 class Prototypes(nn.Module):
     """Learned directions that rows are compared with; only their direction matters (a weight norm held at 1).
 
@@ -73,15 +103,15 @@ class Prototypes(nn.Module):
             raise ValueError(f"there should be 2 prototypes or more, got {count}")
         self.directions = nn.Parameter(torch.randn(count, width))
 
-    def forward(self, rows: Tensor, frozen: bool = False) -> Tensor:
-        """Cosine of each row with each prototype, (N, D) -> (N, K).
+    def forward(self, rows: Tensor, frozen: bool = False, scale: float = 1.0) -> Tensor:
+        """Cosine of each row with each prototype, times `scale`: (N, D) -> (N, K).
 
         Frozen prototypes get a gradient of zeros rather than none, which DDP would take for an unused parameter.
         """
         directions = F.normalize(self.directions, dim=1)
         if frozen:
             directions = directions.detach() + 0 * directions
-        return F.normalize(rows, dim=1) @ directions.T
+        return (F.normalize(rows, dim=1) * scale) @ directions.T
 
 
 def spherical_kmeans(rows: Tensor, count: int, rounds: int = 10) -> Tensor:

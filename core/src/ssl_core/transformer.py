@@ -21,10 +21,14 @@ class Block(nn.Module):
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
+    def projections(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of every head: (B, L, D) -> (3, B, heads, L, D / heads)."""
+        return self.qkv(self.norm1(x)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+
     def forward(self, x: Tensor, seen: Tensor | None) -> Tensor:
-        """`seen`, (B, 1, 1, L) bool: the tokens that may be attended to; None for all."""
+        """`seen`, bool: what may be attended to, (B, 1, 1, L) or as (B, heads, L, L) needs it; None for all."""
         b, length, width = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(b, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self.projections(x)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)  # (B, heads, L, D / heads)
         x = x + self.out(mixed.transpose(1, 2).reshape(b, length, width))
         return x + self.mlp(self.norm2(x))

@@ -47,7 +47,7 @@ def test_aggregated_cross_entropy_is_that_over_pairs(views, targets):
     torch.manual_seed(0)
     logits = [torch.randn(N, K, dtype=torch.float64, requires_grad=True) for _ in range(views)]
     given = [torch.randn(N, K, dtype=torch.float64).softmax(1) for _ in range(targets)]
-    assert_same(cross_entropy(logits, given), over_pairs(logits, given), logits)
+    assert_same(3 * cross_entropy(torch.stack(logits), torch.stack(given)), 3 * over_pairs(logits, given), logits)
 
 
 # ---- SwAV
@@ -65,6 +65,15 @@ def test_sinkhorn_equals_plain_form():
     torch.manual_seed(0)
     scores = F.normalize(torch.randn(20, K, dtype=torch.float64), dim=1)
     torch.testing.assert_close(sinkhorn(scores, 0.05, 3), plain_sinkhorn(scores, 0.05, 3))
+
+
+@pytest.mark.parametrize("epsilon", [0.04, 0.5])
+def test_sinkhorn_of_bounded_scores_is_that_of_any_scores(epsilon):
+    torch.manual_seed(0)
+    scores = 2 * torch.rand(N, K, dtype=torch.float64) - 1
+    for given in (scores, scores.float()):
+        torch.testing.assert_close(sinkhorn(given, epsilon, bound=1.0), sinkhorn(given, epsilon), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(sinkhorn(scores, epsilon, bound=1.0), plain_sinkhorn(scores, epsilon, 3))
 
 
 def test_sinkhorn_balances():
@@ -91,6 +100,15 @@ def test_swav_equals_plain_form(views):
     objective, given = made(SwAV(K)), rows(views)
     inputs = [*given, objective.prototypes.directions]
     assert_same(objective(*given), swav_plain(objective, given, 2), inputs)
+
+
+def test_opposite_rows_have_opposite_scores():
+    """Prototypes are directions on the sphere and nothing else: no bias, which some linear layers bring along."""
+    objective = SwAV(prototypes=K)
+    objective.allocate(D)
+    assert [name for name, _ in objective.named_parameters()] == ["prototypes.directions"]
+    row = torch.randn(3, D)
+    torch.testing.assert_close(objective.prototypes(-row), -objective.prototypes(row))
 
 
 def test_swav_queue_balances_a_small_batch():

@@ -156,3 +156,18 @@ def test_losses_of_pairs_can_be_mixed(mixer):
 def test_there_is_nothing_to_mix_in_one_loss():
     with pytest.raises(ValueError, match="AllAtOnce takes all views at once"):
         method(AllAtOnce(), 3, mixer="mgda")
+
+
+class Numbered(Pairwise):
+    def forward(self, *views, ids=None):
+        self.given.append(ids)
+        return sum(view.mean() for view in views)
+
+
+def test_numbers_of_the_items_come_from_the_data_where_they_have_them():
+    objective = Numbered()
+    built = method(objective, 2)
+    built.step(BATCH)
+    built.ids = lambda batch: torch.arange(len(batch)) + 5
+    built.step(BATCH)
+    assert objective.given[0] is None and objective.given[1].tolist() == list(range(5, 15))

@@ -4,11 +4,13 @@ from math import log
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from ssl_core import DataError, Progress
 from ssl_core.objectives.cmim import CMIM
 from ssl_core.objectives.dcl import DCL
 from ssl_core.objectives.halp import HaLP
+from ssl_core.objectives.hydra import Hydra
 from ssl_core.objectives.infonce import InfoNCE, NTXent
 from ssl_core.objectives.interclr import InterCLR
 from ssl_core.objectives.moco import MoCHi, MoCo
@@ -393,3 +395,74 @@ def test_unicon_weighs_inliers_by_how_central_they_are():
     assert not torch.isclose(soft(*views), hard(*views))
     with pytest.raises(ValueError, match="2 or more views of each"):
         UniCon(T, transformations=2)(*rows(3))
+
+
+def hydra(views, labels, objective, pairs):
+    """One anchor and one pair of classes at a time."""
+    losses, who = [], [(v, i) for v in range(len(views)) for i in range(len(labels))]
+    for pair in pairs:
+        gate = objective.gate(objective.places.weight[pair].mean(dim=0))
+        row = {key: F.normalize(gate * views[key[0]][key[1]], dim=0) for key in who}
+        inside = [key for key in who if labels[key[1]] in pair]
+        apart = [key for key in who if labels[key[1]] not in pair and labels[key[1]] >= 0]
+        for anchor in inside:
+            against = sum((row[anchor] @ row[key] / T).exp() for key in apart)
+            alike = [(row[anchor] @ row[key] / T).exp() for key in inside if key != anchor]
+            losses.append(-torch.stack([(s / (s + against)).log() for s in alike]).mean())
+    return torch.stack(losses).mean()
+
+
+def hydra_of(width):
+    torch.manual_seed(0)
+    objective = Hydra(4, T, pairs=3)
+    objective.allocate(width)
+    return objective.double()
+
+
+def test_hydra_equals_plain_form(monkeypatch):
+    objective, views, labels = hydra_of(D), rows(2), [0, 1, 2, 0, -1, 3]
+    pairs = [[0, 1], [2, 2], [3, 1]]
+    monkeypatch.setattr(objective, "drawn", lambda _: torch.tensor(pairs))
+    ours, theirs = objective(*views, labels=torch.tensor(labels)), hydra(views, labels, objective, pairs)
+    inputs = [*views, *objective.parameters()]
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+    for x, y in zip(torch.autograd.grad(ours, inputs), torch.autograd.grad(theirs, inputs)):
+        torch.testing.assert_close(x, y, rtol=1e-7, atol=1e-9)
+
+
+def test_hydra_draws_classes_that_are_there():
+    pairs = hydra_of(D).drawn(torch.tensor([3, 1, 1, -1]).repeat(2))
+    assert pairs.shape == (3, 2) and set(pairs.flatten().tolist()) <= {1, 3}
+
+
+def test_hydra_brings_two_classes_together_in_a_subspace_only():
+    """Two classes that agree in one column: a gate for it makes them alike, though their rows are orthogonal otherwise."""
+    rows_, labels = torch.tensor([[1.0, 9, 0, 0], [1, 0, 9, 0], [0, 0, 0, 9.0], [0, 0, 0, 9.0]]), torch.tensor([0, 1, 2, 3])
+    objective = Hydra(4, 0.1, pairs=1)
+    objective.drawn = lambda _: torch.tensor([[0, 1]])
+    found = {}
+    for kind, gate in (("open", torch.ones(1, 4)), ("subspace", torch.tensor([[1.0, 0.01, 0.01, 0.01]]))):
+        objective.places, objective.gate = nn.Embedding(4, 4), lambda _, gate=gate: gate
+        found[kind] = objective(rows_, rows_, labels=labels).item()
+    assert found["subspace"] < 0.1 * found["open"]
+
+
+def test_hydra_with_one_class_only_has_nothing_to_tell_apart():
+    objective, views = hydra_of(D), rows(2)
+    loss = objective(*views, labels=torch.ones(len(views[0]), dtype=torch.long))
+    loss.backward()
+    assert loss.item() == 0 and all(view.grad.isfinite().all() for view in views)
+
+
+def test_interclr_remembers_every_item_where_they_have_numbers():
+    objective = made(InterCLR(T, queue=16, clusters=3, negatives=4, places=20))
+    views, ids = rows(2), torch.tensor([3, 19, 0, 7, 8, 11])
+    before = objective.bank.rows.clone()
+    objective(*views, ids=ids).backward()
+    objective.after_step()
+    torch.testing.assert_close(objective.bank.rows[ids], F.normalize(views[0].detach(), dim=1))
+    others = [i for i in range(20) if i not in ids.tolist()]
+    assert torch.equal(objective.bank.rows[others], before[others])
+    assert torch.equal(objective.member, (objective.bank.rows @ objective.centres.T).argmax(dim=1))
+    with pytest.raises(ValueError, match="was not told which ones these are; objective.places=0"):
+        objective(*views)

@@ -15,11 +15,11 @@ SMALL = {  # options that fit a test, and the number of views
     "mochi": {"queue": 64, "hardest": 16, "mixed": 8, "with_query": 4}, "halp": {"queue": 64, "prototypes": 6, "recent": 32},
     "swav": {"prototypes": 12, "queue": 32}, "dino": {"prototypes": 12}, "depict": {"clusters": 4},
     "unicon": {"transformations": 2}, "sla": {"classes": 3, "transformations": 2}, "visreg": {"slices": 64},
-    "lejepa": {"slices": 64},
+    "lejepa": {"slices": 64}, "hydra": {"classes": 3},
 }
 VIEWS = {"unicon": 4, "mv-dhel": 3, "mv-infonce": 3, "lejepa": 3, "dino": 3, "mmcr": 3}
 CLASSES = torch.arange(N) % 3
-LABELS = {"supcon": CLASSES, "sla": CLASSES, "supremix": torch.arange(N) / N}
+LABELS = {"supcon": CLASSES, "sla": CLASSES, "hydra": CLASSES, "supremix": torch.arange(N) / N}
 DRAWS = {"interclr", "mochi", "halp", "supremix"}  # something per item, so that two orders draw differently
 REGRESSION = {"cosine", "directpred", "smooth-l1", "mse"}
 

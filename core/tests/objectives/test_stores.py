@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ssl_core.stores import Prototypes, Queue, spherical_kmeans
+from ssl_core.stores import Bank, Prototypes, Queue, spherical_kmeans
 
 
 def rows(start, count):
@@ -65,7 +65,7 @@ def test_frozen_prototypes_get_zeros_and_their_rows_a_gradient():
     assert store.directions.grad.abs().max() == 0 and x.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("make", [lambda: Queue(0, 3), lambda: Prototypes(1, 3)])
+@pytest.mark.parametrize("make", [lambda: Queue(0, 3), lambda: Prototypes(1, 3), lambda: Bank(0, 3)])
 def test_sizes_that_make_no_sense(make):
     with pytest.raises(ValueError, match="or more"):
         make()
@@ -78,3 +78,18 @@ def test_spherical_kmeans_finds_directions():
     found = spherical_kmeans(x, 3)
     assert ((found @ true.T).max(0).values > 0.99).all()
     torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
+
+
+def test_a_bank_holds_the_last_row_of_every_item():
+    bank, unit = Bank(6, 3), torch.eye(3)
+    before = bank.rows.clone()
+    bank.hold(torch.tensor([4, 1]), unit[:2])
+    assert torch.equal(bank.rows, before)  # no row is compared with itself as a past one
+    bank.advance()
+    assert torch.equal(bank.rows[[4, 1]], unit[:2]) and torch.equal(bank.rows[[0, 2, 3, 5]], before[[0, 2, 3, 5]])
+    bank.hold(torch.tensor([4]), unit[2:])
+    bank.advance()
+    assert torch.equal(bank.rows[4], unit[2]) and torch.equal(bank.rows[1], unit[1])
+    bank.eval().hold(torch.tensor([0]), unit[:1])
+    bank.advance()
+    assert torch.equal(bank.rows[0], before[0])

@@ -27,6 +27,7 @@ CASES = {  # objective, options, views, labels
     "swav-queue": ("swav", {"prototypes": 7, "queue": 48, "queue_from": 0.0}, 2, None),
     "dino": ("dino", {"prototypes": 7}, 3, None), "depict": ("depict", {"clusters": 4}, 2, None),
     "sla": ("sla", {"classes": 3, "transformations": 2, "distil": 0.5}, 2, LABELS),
+    "hydra": ("hydra", T | {"classes": 3, "pairs": 3}, 2, LABELS),
 }
 OFFERED = {component.name: component for component in builtin.ssl_objectives()}
 

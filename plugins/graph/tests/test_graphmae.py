@@ -66,9 +66,9 @@ def test_decoder_sees_blanked_rows_and_all_edges(graph):
     seen = {}
     whole = method.decoder.forward
 
-    def spy(latent, given):
+    def spy(latent, given, wanted):
         seen.update(latent=latent, graph=given)
-        return whole(latent, given)
+        return whole(latent, given, wanted)
     method.decoder.forward = spy
     taken = method.augmentation
     views = []

@@ -21,6 +21,7 @@ NODES = {
     "bgrl": GCN | {"method.predictor": (32,)},
     "graph-barlow": SMALL,
     "graph-vicreg": SMALL | {"method.projector": (32, 32)},
+    "graph-dino": SMALL | {"method.projector": (32, 16), "objective.prototypes": 32},
     "cca-ssg": SMALL,
     "dgi": SMALL,
     "mvgrl": SMALL,
@@ -29,6 +30,13 @@ NODES = {
     "scgc-star": {"encoder.hidden": (64,), "optimizer.lr": 1e-2, "method.warmup": 0.4, "method.order": 2},
     "selftask": SMALL,
     "paretognn": GCN | {"method.projector": (32,), "objective.temperature": 0.3},
+}
+#: Methods whose data are no plain graph, with options that make them small.
+OWN = {
+    "profsa": {"data.items": 60, "data.atoms": 12, "data.batch_size": 48, "encoder.width": 16, "method.projector": (16,)},
+    "s-molsearch": {"data.items": 60, "data.atoms": 12, "data.batch_size": 48, "encoder.width": 16, "method.projector": (16,)},
+    "meow": {"data.images": 200, "data.words": 8, "encoder.width": 16, "optimizer.lr": 1e-2},
+    "adameow": {"data.images": 200, "data.words": 8, "encoder.width": 16, "optimizer.lr": 1e-2},
 }
 EPOCHS = 8
 
@@ -57,7 +65,7 @@ def losses(run):
 
 def test_the_table_holds_every_method_of_the_window():
     offered = set(Plugins()["graph"].offers["methods"])
-    assert offered - set(NODES) == {"gcool", "graphcl"}  # tested in a file of its own, and below
+    assert offered - set(NODES) == {"gcool", "graphcl", "d-sla", *OWN}  # tested in a file of its own, and below
 
 
 @pytest.mark.parametrize("method", NODES)
@@ -77,6 +85,28 @@ def test_learns_and_resumes_bit_for_bit(method, digits, tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.parametrize("method", OWN)
+def test_learns_from_its_own_data_and_resumes(method, tmp_path):
+    given = OWN[method] | {"epochs": 5, "probe": "linear", "baselines": False, "quiet": True}
+    trainer = {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}
+    straight = pretrain("graph", method, out=tmp_path / "straight", trainer=trainer, **given)
+    found = losses(straight)
+    assert np.isfinite(found).all() and found[-1] < found[0] and straight.result["rankme"] > 1.5
+    with killed_at(3):
+        pretrain("graph", method, out=tmp_path / "cut", trainer=trainer, **given)
+    assert losses(resume(tmp_path / "cut", quiet=True)) == found
+
+
+@pytest.mark.parametrize("method", ["gcool", *NODES])
+def test_learns_from_parts_of_the_graph(method, digits, tmp_path):
+    sampler = "neighbours" if method in ("grace", "graphmae", "dgi") else "clusters"
+    run = train(tmp_path / "run", method, digits, epochs=2,
+                **{"data.sampler": sampler, "data.batch_size": 120, "data.fanouts": (4, 4)})
+    found = losses(run)
+    assert len(found) == 6 and np.isfinite(found).all()  # three batches an epoch
+    assert run.embed(digits).shape[0] == 300, "items are still all nodes of the graph"
+
+
 @pytest.mark.parametrize("method", ["dgi", "cca-ssg"])
 def test_twenty_steps_beat_raw_features_on_cora(method, shared, tmp_path):
     run = pretrain("graph", method, data="cora", out=tmp_path / "run", quiet=True, probe="knn", epochs=20,
@@ -85,9 +115,10 @@ def test_twenty_steps_beat_raw_features_on_cora(method, shared, tmp_path):
     assert run.result["scores"]["knn"] > run.result["raw"]["knn"] + 0.05
 
 
-@pytest.mark.parametrize("method", ["graphcl", "graphmae"])
+@pytest.mark.parametrize("method", ["graphcl", "graphmae", "d-sla"])
 def test_learns_from_collections_of_graphs(method, shared, tmp_path):
     given = {"data": "mutag", "data.root": str(shared), "epochs": 4, "probe": "linear", "baselines": False}
+    given |= {"encoder.width": 32, "encoder.depth": 2} if method == "d-sla" else {}
     trainer = {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}
     straight = pretrain("graph", method, out=tmp_path / "straight", quiet=True, trainer=trainer, **given)
     found = losses(straight)

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_core import Data
+from ssl_core import ConfigError, Data, DataError, pretrain
 from ssl_core.batches import Batches
+from ssl_core.build import build, options
+from ssl_graph import data, readers
 from ssl_graph.encoders import GCN
 from ssl_graph.graphs import checked
 from ssl_graph.sampling import Clusters, Neighbourhoods, Neighbours, partition
@@ -114,6 +116,69 @@ def test_features_may_lie_in_a_file(graph, tmp_path):
     held.x = torch.from_numpy(np.load(tmp_path / "x.npy", mmap_mode="c"))
     batch = next(iter(Neighbourhoods(held, 10)))
     assert torch.equal(batch.x, graph.x[batch.nodes])
+
+
+@pytest.mark.parametrize("load", [data.digits, data.cora, data.photo, data.wikics, data.acm, data.read])
+def test_every_data_set_of_nodes_has_samplers(load):
+    taken = options(load)
+    assert [taken[name].default for name in ("sampler", "batch_size", "fanouts")] == ["none", 1024, (10, 10)]
+    with pytest.raises(ConfigError, match="clusters"):
+        build("data", load, chosen={"sampler": "cluster"}, given={"source": "x"})
+
+
+def test_a_sampler_changes_the_training_batches_only():
+    plain, cut, drawn = (build("data", data.digits, chosen={"sampler": name, "batch_size": 300, "fanouts": [3]})[0]
+                         for name in ("none", "clusters", "neighbours"))
+    for made in (cut, drawn):
+        assert made.fingerprint == plain.fingerprint and torch.equal(made.labels, plain.labels)
+        assert all(torch.equal(made.folds[name], plain.folds[name]) for name in plain.folds)
+        assert len(made.items) == 1 and torch.equal(made.items[0].x, plain.items[0].x)
+    assert len(cut.train) == len(drawn.train) == 6  # 1,797 nodes
+    assert {batch.num_nodes for batch in cut.train} != {1797}
+    with pytest.raises(ValueError, match="batch_size"):
+        data.digits(sampler="clusters", batch_size=0)
+
+
+def folder_of(path, graph):
+    path.mkdir()
+    np.save(path / "x.npy", graph.x.numpy())
+    np.save(path / "edge_index.npy", graph.edge_index.numpy())
+    np.save(path / "y.npy", np.arange(N) % 3)
+    for name, fold in zip(("train", "validation", "test"), np.split(np.arange(N), [40, 80]), strict=True):
+        np.save(path / f"{name}.npy", fold)
+    return path
+
+
+def test_a_folder_of_arrays_is_mapped_and_trained_on(graph, tmp_path):
+    path = folder_of(tmp_path / "mine", graph)
+    found = data.read(path, split="public", sampler="clusters", batch_size=50)
+    (whole,) = found.items
+    raw = readers.mapped(path)
+    assert isinstance(raw.x, np.memmap)
+    assert data.node_level(raw, "test").items[0].x.data_ptr() == raw.x.ctypes.data, "nothing was copied"
+    assert torch.equal(whole.x, graph.x) and torch.equal(whole.edge_index, graph.edge_index)
+    assert found.folds["validation"].tolist() == list(range(40, 80))
+    run = pretrain("graph", "dgi", data=path, out=tmp_path / "run", quiet=True, epochs=1, probe="linear", baselines=False,
+                   **{"data.sampler": "neighbours", "data.batch_size": 50, "data.split": "public", "encoder.width": 8})
+    assert "linear" in run.result["scores"] and run.result["steps"] == 4
+
+
+@pytest.mark.parametrize("name, content, words", [
+    ("edge_index", None, ["no edge_index.npy"]), ("edge_index", b"rubbish", ["edge_index.npy", "no array"]),
+    ("x", b"rubbish", ["x.npy", "no array"]), ("x", np.array([["a"]]), ["x.npy", "numbers"]),
+    ("x", np.array([[object()]]), ["x.npy", "no array"]), ("x", np.full((N, 2), np.nan), ["NaN", "node 0"]),
+    ("edge_index", np.full((2, 3), N), ["edge 0", "200 nodes"]), ("y", np.arange(3), ["3 labels for 200 nodes"]),
+])
+def test_bad_folders_of_arrays(graph, tmp_path, name, content, words):
+    path = folder_of(tmp_path / "mine", graph) / f"{name}.npy"
+    path.unlink()
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.save(path, content)
+    with pytest.raises(DataError) as error:
+        data.read(path.parent)
+    assert all(word in str(error.value) for word in words)
 
 
 def test_options_are_checked(graph):

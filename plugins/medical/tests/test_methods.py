@@ -12,15 +12,15 @@ METHODS = Plugins()["medical"].offers["methods"]
 SMALL = {"epochs": 1, "probe": "", "baselines": False, "trainer": {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}}
 WIDTH = {"vit3d": {"encoder.width": 24, "encoder.depth": 1, "encoder.patch": 8}, "swin": {"encoder.width": 48},
          "sparse-cnn": {"encoder.width": 32}, "slices": {"encoder.width": 16, "encoder.planes": 4}}
-LIGHT = {"alice": {"method.width": 8}, "swin-unetr-ssl": {"method.width": 8}, "spark3d": {"method.width": 8},
-         "models-genesis": {"method.width": 8}}
+LIGHT = dict.fromkeys(("alice", "swin-unetr-ssl", "spark3d", "gynbtnet", "models-genesis"), {"method.width": 8})
 VOLUMES = {"data.volumes": 16, "data.side": 32, "data.batch_size": 4}
-BAGS = {"data.bags": 27, "data.instances": 10, "data.batch_size": 8}
+DATA = {"synthetic": VOLUMES, "synthetic-bags": {"data.bags": 27, "data.instances": 10, "data.batch_size": 8},
+        "synthetic-slides": {"data.slides": 27, "data.patches": 10, "data.batch_size": 8}}
 
 
 def train(out, method, **more):
     width = WIDTH.get(METHODS[method].encoder, {"encoder.width": 32})
-    data = BAGS if METHODS[method].data == "synthetic-bags" else VOLUMES
+    data = DATA[METHODS[method].data]
     return pretrain("medical", method, out=out, quiet=True, **SMALL | data | width | LIGHT.get(method, {}) | more)
 
 

@@ -53,7 +53,7 @@ def test_speed_moves_pitch_and_length(factor):
 @pytest.mark.parametrize("snr", [0.0, 20.0])
 def test_noise_has_the_wanted_level(snr):
     torch.manual_seed(0)
-    samples, lengths = waves()
+    samples, lengths, _ = waves()
     there = within(lengths, samples.shape[1])
     noisy = with_noise(samples, there, torch.full((3, 1), snr))
     ratio = 20 * (level(samples, there) / level(noisy - samples, there)).log10()

@@ -16,8 +16,8 @@ from ssl_speech.methods.wav2vec2 import Wav2Vec2 as Wav2Vec2Method
 from ssl_speech.objectives import L1, CrossEntropy, WithinContrast
 from ssl_speech.waves import collate
 
-METHODS = ["wav2vec2", "hubert", "wavlm", "data2vec-audio", "w2v-bert", "tera", "speech-simclr", "speech-vicreg"]
-
+METHODS = ["wav2vec2", "hubert", "wavlm", "hubertopic", "data2vec-audio", "w2v-bert", "tera", "wav2vec", "vq-wav2vec", "ssast",
+           "ssamba", "speecht5", "dm-codec", "ca-dino", "speech-simclr", "speech-vicreg", "supcon-speech"]
 
 TIMES = ("seconds", "items_per_second", "data_wait")
 
@@ -28,16 +28,23 @@ def losses(run):
 
 
 OPTIONS = {"hubert": {"method.clusters": 10}, "wavlm": {"method.clusters": 10, "method.mix": 0.5},
-           "data2vec-audio": {"method.layers": 1}, "w2v-bert": {"method.layer": 1}}
-WAVES = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
+           "data2vec-audio": {"method.layers": 1}, "w2v-bert": {"method.layer": 1},
+           "hubertopic": {"method.clusters": 10, "method.topics": 3},
+           "speecht5": {"method.clusters": 10, "method.bins": 10, "method.depth": 1},
+           "dm-codec": {"method.books": 2, "method.entries": 8, "method.channels": 16},
+           "ssast": {"encoder.bins": 32}, "ssamba": {"encoder.bins": 32, "encoder.depth": 1, "encoder.state": 4},
+           "ca-dino": {"encoder.channels": 16, "objective.prototypes": 32, "method.clusters": 3, "method.memory": 32,
+                       "method.aware": 1.0, "method.named": 1.0}}
+WAVES = ("wav2vec2", "hubert", "wavlm", "hubertopic", "data2vec-audio", "wav2vec", "vq-wav2vec", "speecht5", "dm-codec")
 
 
 def train(out, method, epochs=3, log=1, every=1):
-    encoder = {"encoder.channels": 16} if method in WAVES else {}
+    encoder = {"encoder.depth": 2} if method != "ca-dino" else {}
+    encoder |= {"encoder.channels": 16} if method in WAVES else {}
+    encoder |= OPTIONS.get(method, {})
     return pretrain("speech", method, data="vowels", out=out, quiet=True, epochs=epochs, probe="", baselines=False,
                     trainer={"checkpoint_steps": every, "log_every": log, "tensorboard": False, "accelerator": "cpu"},
-                    **{"data.items": 32, "data.seconds": 11.0, "encoder.width": 32, "encoder.depth": 2},
-                    **encoder, **OPTIONS.get(method, {}))
+                    **{"data.items": 32, "data.seconds": 11.0, "encoder.width": 32}, **encoder)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -81,6 +88,25 @@ def test_wav2vec2_logs_the_use_of_its_codebook():
     planted = method.step(batch())
     assert planted["perplexity"] == 2 and planted["diversity"] > 0.9
     assert planted["contrast"].abs() < 1e-6  # one code for all: nothing left to tell apart, whatever the encoder does
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_codebook_that_collapses_is_told_from_one_in_use(broken, tmp_path, monkeypatch):
+    own = Wav2Vec2Method.after_step
+
+    def stuck(self):
+        own(self)
+        if broken and self.progress.step >= 2:
+            with torch.no_grad():
+                self.quantizer.choose.weight.zero_()
+                self.quantizer.choose.bias.zero_()[[0, 32]] = 100.0
+    monkeypatch.setattr(Wav2Vec2Method, "after_step", stuck)
+    run = train(tmp_path / "run", "wav2vec2", epochs=2)
+    used = [row["perplexity"] for row in losses(run) if "perplexity" in row]
+    if broken:
+        assert run.result["verdict"] == "collapsed" and "codebook" in run.result["reason"] and used[-1] == 2
+    else:
+        assert run.result["verdict"] != "collapsed" and min(used) > 5
 
 
 def test_wav2vec2_teaches_context_front_end_and_codes():

@@ -1,6 +1,7 @@
 """Every method trains on real rows, its loss falls, and a run that died and was resumed is bit for bit the one that did not."""
 import csv
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -22,6 +23,7 @@ METHODS = {
     "subtab": SMALL | {"encoder.hidden": 16},
     "table-integration": SMALL | {"augmentation.copies": 2, "method.projector": [8]},
     "item-recsys": SMALL | {"method.projector": [8]},
+    "tip": SMALL | {"encoder.depth": 1, "encoder.heads": 2, "method.projection": 8},
     "saint": SMALL | {"encoder.heads": 2, "encoder.row_width": 16, "encoder.reference": 16},
 }
 QUICK = {"trainer": {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}, "baselines": False, "probe": "linear",
@@ -43,8 +45,15 @@ def losses(run):
         return [(row["step"], row["loss"], row["lr"]) for row in csv.DictReader(file)]
 
 
+def with_images(method, table):
+    """The table, for `tip` beside an image of each row."""
+    if method != "tip":
+        return table
+    return table, torch.rand(len(table), 6, 6, generator=torch.Generator().manual_seed(0)).numpy()
+
+
 def go(out, method, table):
-    return pretrain("tabular", method, table, out=out, **QUICK, **METHODS[method],
+    return pretrain("tabular", method, with_images(method, table), out=out, **QUICK, **METHODS[method],
                     **{"data.target": "benign", "data.batch_size": 32})
 
 
@@ -54,13 +63,18 @@ def test_resumed_equals_uninterrupted(method, table, tmp_path):
     assert len(losses(straight)) == 8 and straight.result["verdict"] in ("healthy", "collapsed")
     with killed_at(3):
         go(tmp_path / "cut", method, table)
-    resumed = resume(tmp_path / "cut", data=table, quiet=True)
+    held = with_images(method, table)
+    resumed = resume(tmp_path / "cut", data=held, quiet=True)
     assert losses(resumed) == losses(straight)
     ours, theirs = resumed.encoder.state_dict(), straight.encoder.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert resumed.result["scores"] == straight.result["scores"]
-    table[table.columns[::-1]].drop(columns="benign").to_csv(tmp_path / "new.csv", index=False)
-    assert torch.allclose(straight.embed(tmp_path / "new.csv"), straight.embed(table), atol=1e-5), "other order, no labels"
+    (tmp_path / "new").mkdir()
+    table[table.columns[::-1]].drop(columns="benign").to_csv(tmp_path / "new" / "new.csv", index=False)
+    if method == "tip":
+        np.save(tmp_path / "new" / "images.npy", held[1])
+    new = tmp_path / "new" / ("" if method == "tip" else "new.csv")
+    assert torch.allclose(straight.embed(new), straight.embed(held), atol=1e-5), "other order, no labels"
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -149,10 +149,20 @@ BAD = {
 def test_the_row_is_named_in_files_without_lines_too(tmp_path):
     frame = pd.DataFrame({"a": [1.0, 2, 3], "b": [1.0, np.inf, 3]})
     parquet.write_table(pa.Table.from_pandas(frame), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match=r"t\.parquet, line 2, column 'b': inf"):
+    with pytest.raises(DataError, match=r"t\.parquet, row 2, column 'b': inf"):
         read(tmp_path / "t.parquet")
-    with pytest.raises(DataError, match="the table in memory, line 2, column 'b': inf"):
+    with pytest.raises(DataError, match="the table in memory, row 2, column 'b': inf"):
         read(frame)
+
+
+def test_a_new_table_with_labels_keeps_its_validation_and_test_rows_out_of_training():
+    frame = pd.DataFrame({"a": np.arange(50.0), "y": ["u", "v"] * 25})
+    known = read(frame, target="y")
+    further = read(frame, schema=known.schema, seed=3)
+    assert torch.equal(further.train.positions, further.folds["train"]) and len(further.folds["train"]) == 32
+    assert read(frame, schema=known.schema, learn="all").size == 50
+    assert read(frame.drop(columns="y"), schema=known.schema).size == 50, "without labels there is nothing to hold out"
+    assert read(frame[:2], schema=known.schema).size == 2
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -123,7 +123,7 @@ def test_a_folder_of_files_is_one_table(tmp_path):
 
 
 @pytest.mark.parametrize("change, options, message", [
-    (lambda t: t.assign(x=t["x"].where(t.index != 77, np.inf)), {"learn": "all"}, r"t\.parquet.* line \d+, column 'x': inf"),
+    (lambda t: t.assign(x=t["x"].where(t.index != 77, np.inf)), {"learn": "all"}, r"t\.parquet.* row \d+, column 'x': inf"),
     (lambda t: t, {"target": "kin"}, "no column 'kin' for data.target; did you mean 'kind'"),
     (lambda t: t, {"drop": ("y",)}, "no column 'y' to drop"), (lambda t: t, {"mix": 0}, "data.mix of 1"),
     (lambda t: t[:1], {}, "holds 1 rows"),

@@ -448,3 +448,12 @@ def test_from_folder_to_embedding(pets, tmp_path):
     again = Run.load(tmp_path / "run")
     assert again.embed(tmp_path / "one").shape == (1, 128)
     assert again.embed(torch.rand(3, 1, 8, 8)).shape == (3, 128)
+
+
+def test_numbers_of_training_images_are_their_places_whatever_the_order():
+    from ssl_vision.data import digits
+    data = digits(batch_size=100)
+    images = torch.cat([batch.pixels for batch in data.items])
+    for batch in data.train:
+        assert torch.equal(images[data.ids(batch)], batch.pixels) and int(data.ids(batch).max()) < data.facts["places"]
+    assert data.facts["places"] == len(images)

@@ -14,7 +14,8 @@ from ssl_vision.images import Images
 from ssl_vision.vit import ViT, sincos
 
 FACTS = {"channels": 3, "image_size": (16, 16), "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3)}
-OPTIONS = {"vit": {"width": 32, "depth": 2, "heads": 4}, "timm": {"model": "vit_tiny_patch16_224", "patch": 4}}
+OPTIONS = {"vit": {"width": 32, "depth": 2, "heads": 4}, "timm": {"model": "vit_tiny_patch16_224", "patch": 4},
+           "swin": {"width": 32, "depths": (2, 2), "patch": 2, "window": 4}}
 NAMES = [name for name in Plugins()["vision"].offers["encoders"] if name != "resnet50"]  # as resnet18, but large
 
 

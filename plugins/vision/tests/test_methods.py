@@ -12,11 +12,13 @@ from ssl_core.testing import killed_at
 METHODS = Plugins()["vision"].offers["methods"]
 SMALL = {"epochs": 2, "probe": "", "baselines": False, "data.batch_size": 256,
          "trainer": {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}}
-MASKED = ("mae", "i-jepa")
+FEW = {"unicon-ha": {"augmentation.levels": 2}, "mugs": {"augmentation.small": 2},
+       "scatsimclr": {"encoder.blocks": 1}}  # of many views or blocks
+SHALLOW = {"vit": {"encoder.depth": 1}, "swin": {"encoder.depths": (1, 1)}}  # by the encoder of the recipe
 
 
 def train(out, method, **more):
-    width = {"encoder.width": 16} | ({"encoder.depth": 1} if method in MASKED else {})
+    width = {"encoder.width": 16} | SHALLOW.get(METHODS[method].encoder, {}) | FEW.get(method, {})
     return pretrain("vision", method, out=out, quiet=True, **SMALL | width | more)
 
 
@@ -67,3 +69,19 @@ def test_supervised_objectives_ask_for_labels(tmp_path):
     with pytest.raises(DataError, match="labels"):
         pretrain("vision", "supcon", torch.rand(64, 1, 8, 8), out=tmp_path / "run", quiet=True, epochs=1, encoder="conv",
                  augmentation="mild", optimizer="adamw", **{"method.projector": [16]})
+
+
+def test_the_rate_of_simsiam_falls_but_for_its_predictor(tmp_path):
+    """arXiv:2011.10566, appendix A: a predictor that stops learning lets the rest collapse."""
+    run = train(tmp_path / "run", "simsiam", **{"optimizer": "sgd", "optimizer.lr": 0.05})
+    held = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)["optimizer_states"][0]["param_groups"]
+    assert [group.get("constant", False) for group in held] == [False, False, True, True]
+    assert all(group["lr"] < 0.01 for group in held[:2]) and all(group["lr"] == 0.05 for group in held[2:])
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_a_batch_may_be_embedded_in_pieces(precision, tmp_path):
+    trainer = SMALL["trainer"] | {"precision": precision}
+    whole, pieces = (losses(train(tmp_path / str(chunk), "simclr", trainer=trainer, **{"method.chunk": chunk}))
+                     for chunk in (0, 100))
+    assert len(pieces) == 8 and abs(pieces[0] - whole[0]) < 0.3 and pieces[-1] < pieces[0]  # batch norms differ

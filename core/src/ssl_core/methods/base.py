@@ -25,6 +25,8 @@ class Method(nn.Module):
     shown: Literal["views", "mask"] = "views"
     #: The labels of the items of a training batch, (B,), where the data have them; set by the runner (`Data.target`).
     target: Callable[[Any], Tensor] | None = None
+    #: The numbers of those items, (B,), likewise (`Data.ids`).
+    ids: Callable[[Any], Tensor] | None = None
     #: Where training stands; set by the runner before each step, here and in every submodule that has one.
     progress = Progress()
 
@@ -67,16 +69,20 @@ class Method(nn.Module):
                             f"batches (Data.target).\n  Try: labelled data, or an objective without labels such as nt-xent")
         return self.target(batch)
 
-    def compare(self, *rows: Tensor, targets: Sequence[Tensor] | None = None, labels: Tensor | None = None) -> Tensor:
+    def compare(self, *rows: Tensor, targets: Sequence[Tensor] | None = None, labels: Tensor | None = None,
+                weights: Tensor | None = None, ids: Tensor | None = None, by: Any = None) -> Tensor:
         """The objective of rows (N, D), in 32 bits whatever the precision of the run.
 
-        `targets` and `labels` are passed on where they are given; see `ssl_core.objectives` for which objective wants them.
+        `targets`, `labels`, `weights` and numbers (`ids`) of the items are passed on where they are given; see
+        `ssl_core.objectives` for which objective wants them. `by`: another objective than the method's own, for methods with
+        several heads.
         """
-        more: dict[str, Any] = {} if labels is None else {"labels": labels}
+        given = {"labels": labels, "weights": weights, "ids": ids}
+        more: dict[str, Any] = {name: item for name, item in given.items() if item is not None}
         if targets is not None:
             more["targets"] = [_wide(row) for row in targets]
         with torch.autocast(rows[0].device.type, enabled=False):
-            return self.objective(*map(_wide, rows), **more)
+            return (self.objective if by is None else by)(*map(_wide, rows), **more)
 
 
 def _wide(rows: Tensor) -> Tensor:

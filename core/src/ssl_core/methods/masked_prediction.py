@@ -19,6 +19,7 @@ class MaskedPrediction(Method):
         target: `latent`: the teacher's tokens, which saw everything; `input`: the raw tokens, `encoder.inputs(batch)`.
         predictor: `mlp` sees the mean of the visible tokens, `attention` all of them.
         hidden: inner width of the predictor; 0 for the encoder's.
+        waves: octaves of sines and cosines that tell the predictor a position; 0: its coordinates.
         momentum: of the teacher, for latent targets.
         normalize: normalise each target token over its features (layer norm; MAE's normalised pixels).
         keep: `student` or `teacher`: whose encoder is scored and saved.
@@ -27,11 +28,11 @@ class MaskedPrediction(Method):
     shown = "mask"
 
     def __init__(self, encoder: Any, augmentation: Any, objective: Any, target: Literal["latent", "input"] = "latent",
-                 predictor: Literal["mlp", "attention"] = "attention", hidden: int = 0, momentum: float = 0.996,
-                 normalize: bool = True, keep: Literal["student", "teacher"] = "student") -> None:
+                 predictor: Literal["mlp", "attention"] = "attention", hidden: int = 0, waves: int = 0,
+                 momentum: float = 0.996, normalize: bool = True, keep: Literal["student", "teacher"] = "student") -> None:
         outputs = encoder.width if target == "latent" else encoder.input_width
         super().__init__(encoder, augmentation, objective, outputs)
-        self.predictor = PREDICTORS[predictor](encoder.width, encoder.axes, outputs, hidden)
+        self.predictor = PREDICTORS[predictor](encoder.width, encoder.axes, outputs, hidden, waves)
         self.teacher = Teacher(encoder, momentum) if target == "latent" else None
         if keep == "teacher" and self.teacher is None:
             raise ValueError("keep=teacher needs target=latent: there is no teacher for raw targets")

@@ -6,7 +6,8 @@ What the signature of `forward` asks for, the composer gives:
 - `forward(self, *views)` takes all views at once.
 - `forward(self, *views, targets=())` also takes the rows of the teacher: target j belongs to view j. Without targets the
   views, held still, stand for them.
-- a keyword `labels` gets the labels of the items, (N,).
+- a keyword `ids` gets the numbers of the items, (N,), where the data have them (`Data.ids`).
+- a keyword `labels` gets the labels of the items, (N,); a keyword `weights` what a method that weighs items says of them.
 
 What it has as a method is called: `allocate(width)` once, before training, where it keeps rows of a width D (a queue,
 prototypes, a head); `after_step()` after each step of the optimizer. An attribute `progress = Progress()` of its class is

@@ -1,10 +1,13 @@
 """Barlow Twins: make the cross-correlation of two views the identity (arXiv:2103.03230)."""
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import gather
-from .moments import off_diagonal
+from .bounds import at_least, positive
+from .moments import squares
 from .rows import need
 
 
@@ -20,17 +23,24 @@ class BarlowTwins(nn.Module):
 
     def __init__(self, redundancy: float = 5e-3, scale: float = 1.0) -> None:
         super().__init__()
+        at_least(0, redundancy=redundancy)
+        positive(scale=scale)
         self.redundancy, self.scale = redundancy, scale
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """(N, D), (N, D) -> (); N of at least 2."""
         need(a, 2, "Barlow Twins")
         a, b = standardised(gather(a)), standardised(gather(b))
-        agree = (1 - (a * b).mean(dim=0)).square().sum()
-        return self.scale * (agree + self.redundancy * off_diagonal(a, b))
+        diagonal = (a * b).mean(dim=0)
+        apart = squares(a, b) / len(a) ** 2 - diagonal.square().sum()
+        return self.scale * ((1 - diagonal).square().sum() + self.redundancy * apart)
 
 
 def standardised(rows: Tensor, eps: float = 1e-5) -> Tensor:
-    """Every column with mean 0 and variance 1 over the batch; the variance is divided by N."""
-    centred = rows - rows.mean(dim=0)
-    return centred / (centred.square().mean(dim=0) + eps).sqrt()
+    """Every column with mean 0 and variance 1 over the batch; the variance is divided by N.
+
+    What is added to a variance is `eps` of the mean square of all entries, so that the scale of the rows does not matter:
+    columns of row-normalised counts have variances far below 1e-5.
+    """
+    size = torch.linalg.vector_norm(rows.detach()) / rows.numel() ** 0.5
+    return F.batch_norm(rows / size.clamp(min=1e-10), None, None, training=True, eps=eps)

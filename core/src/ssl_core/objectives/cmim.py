@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..distributed import gather, rank, world
 from .blockwise import log_sum_exp
+from .bounds import positive
 from .rows import need
 
 
@@ -24,6 +25,7 @@ class CMIM(nn.Module):
 
     def __init__(self, temperature: float = 0.1) -> None:
         super().__init__()
+        positive(temperature=temperature)
         self.temperature = temperature
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..distributed import average, gather, rank
 from .blockwise import log_sum_exp
+from .bounds import at_least, positive
 from .rows import need
 
 
@@ -22,6 +23,8 @@ class DCL(nn.Module):
 
     def __init__(self, temperature: float = 0.1, sigma: float = 0.0) -> None:
         super().__init__()
+        positive(temperature=temperature)
+        at_least(0, sigma=sigma)
         self.temperature, self.sigma = temperature, sigma
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:

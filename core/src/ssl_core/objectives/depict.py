@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..distributed import total
 from ..modules import mean
+from .bounds import at_least
 from .rows import crossed, held_still
 
 
@@ -25,8 +26,7 @@ class DEPICT(nn.Module):
     def __init__(self, classes: int = 10, clusters: int = 0) -> None:
         super().__init__()
         self.clusters = clusters or classes
-        if self.clusters < 2:
-            raise ValueError(f"there should be 2 clusters or more, got {self.clusters}")
+        at_least(2, clusters=self.clusters)
 
     def allocate(self, width: int) -> None:
         self.layer = nn.Linear(width, self.clusters)

@@ -10,6 +10,7 @@ from ..contracts import Progress
 from ..distributed import average
 from ..modules import Teacher
 from ..stores import Prototypes
+from .bounds import at_least, positive, shares
 from .rows import cross_entropy, held_still
 
 
@@ -38,6 +39,10 @@ class DINO(nn.Module):
                  final_temperature: float = 0.04, warmup: float = 0.3, centre: float = 0.9, momentum: float = 0.996,
                  frozen: float = 0.01, target_views: int = 0) -> None:
         super().__init__()
+        at_least(2, prototypes=prototypes)
+        at_least(0, target_views=target_views)
+        positive(temperature=temperature, teacher_temperature=teacher_temperature, final_temperature=final_temperature)
+        shares(warmup=warmup, centre=centre, momentum=momentum, frozen=frozen)
         self.count, self.temperature, self.centre, self.momentum = prototypes, temperature, centre, momentum
         self.first, self.final, self.warmup = teacher_temperature, final_temperature, warmup
         self.frozen, self.target_views = frozen, target_views
@@ -50,12 +55,13 @@ class DINO(nn.Module):
 
     def forward(self, *views: Tensor, targets: Sequence[Tensor] = ()) -> Tensor:
         """Student's rows V times (N, D), teacher's rows up to V times (N, D) -> ()."""
-        seen = [self.slow(row) for row in held_still(views, targets, self.target_views)]  # (N, K) each
+        still = held_still(views, targets, self.target_views)
+        seen = self.slow(torch.cat(still)).unflatten(0, (len(still), -1))  # (T, N, K)
         if self.training:
-            self.held.append(torch.stack([scores.mean(dim=0) for scores in seen]).mean(dim=0))
-        sharp = [((scores - self.middle) / self.sharpness).softmax(dim=1) for scores in seen]
+            self.held.append(seen.mean(dim=(0, 1)))
         frozen = self.progress.fraction < self.frozen
-        return cross_entropy([self.prototypes(view, frozen) / self.temperature for view in views], sharp)
+        scores = self.prototypes(torch.cat(views), frozen, 1 / self.temperature).unflatten(0, (len(views), -1))
+        return cross_entropy(scores, ((seen - self.middle) / self.sharpness).softmax(dim=2))
 
     @property
     def sharpness(self) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..contracts import Progress
 from ..distributed import average
+from .bounds import at_least, shares
 
 
 class DirectPred(nn.Module):
@@ -29,8 +30,9 @@ class DirectPred(nn.Module):
     def __init__(self, form: Literal["eigen", "copy"] = "eigen", momentum: float = 0.3, epsilon: float = 0.01,
                  every: int = 1) -> None:
         super().__init__()
-        if every < 1:
-            raise ValueError(f"every should be 1 or more, got {every}")
+        at_least(1, every=every)
+        at_least(0, epsilon=epsilon)
+        shares(momentum=momentum)
         self.form, self.momentum, self.epsilon, self.every = form, momentum, epsilon, every
         self.held: list[Tensor] = []
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..distributed import gather, rank
 from ..modules import mean
+from .bounds import at_least, positive
 from .rows import held_still, need
 
 
@@ -27,8 +28,9 @@ class GroCo(nn.Module):
 
     def __init__(self, negatives: int = 10, steepness: float = 1.0, target_views: int = 0) -> None:
         super().__init__()
-        if negatives < 1:
-            raise ValueError(f"negatives should be 1 or more, got {negatives}")
+        at_least(1, negatives=negatives)
+        at_least(0, target_views=target_views)
+        positive(steepness=steepness)
         self.negatives, self.steepness, self.target_views = negatives, steepness, target_views
 
     def forward(self, *views: Tensor) -> Tensor:

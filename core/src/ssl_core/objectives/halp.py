@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..contracts import Progress
 from ..modules import mean
 from ..stores import Queue, spherical_kmeans
+from .bounds import at_least, positive, shares
 from .moco import against_past
 from .rows import crossed, held_still
 
@@ -37,6 +38,10 @@ class HaLP(nn.Module):
     def __init__(self, temperature: float = 0.07, queue: int = 16384, weight: float = 2.0, prototypes: int = 20,
                  recent: int = 256, points: int = 100, reach: float = 0.8, start: float = 0.44, every: int = 10) -> None:
         super().__init__()
+        positive(temperature=temperature)
+        at_least(1, points=points, every=every)
+        at_least(0, weight=weight)
+        shares(reach=reach, start=start)
         if not 3 <= prototypes <= recent <= queue:
             raise ValueError(f"3 <= prototypes <= recent <= queue should hold, got {prototypes}, {recent}, {queue}")
         self.scale, self.size, self.weight, self.count, self.recent = 1 / temperature, queue, weight, prototypes, recent

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..distributed import gather, rank, world
 from .blockwise import log_sum_exp
+from .bounds import at_least, positive
 
 
 class InfoNCE(nn.Module):
@@ -27,6 +28,8 @@ class InfoNCE(nn.Module):
 
     def __init__(self, temperature: float = 0.2, symmetric: bool = True, negatives: int = 0) -> None:
         super().__init__()
+        positive(temperature=temperature)
+        at_least(0, negatives=negatives)
         self.temperature, self.symmetric, self.negatives = temperature, symmetric, negatives
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -70,6 +73,7 @@ class NTXent(nn.Module):
 
     def __init__(self, temperature: float = 0.2) -> None:
         super().__init__()
+        positive(temperature=temperature)
         self.temperature = temperature
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ..contracts import Progress
 from ..modules import mean
-from ..stores import Queue, spherical_kmeans
+from ..stores import Bank, Queue, spherical_kmeans
+from .bounds import at_least, positive, shares
 from .moco import against_past
 from .rows import crossed, held_still
 
@@ -17,18 +18,19 @@ from .rows import crossed, held_still
 class InterCLR(nn.Module):
     """MoCo, and the same contrast with a past row of the target's cluster as the positive.
 
-    The paper keeps one row per training item; here the queue of past targets, clustered anew every few steps, serves, so
-    that batches need no item numbers.
+    As in the paper these come from a bank with one row per item, where the data number their items; elsewhere from the
+    queue of past targets. Either is clustered anew every few steps.
 
     Args:
         temperature: of the softmax over cosine similarities.
         queue: how many past targets to keep.
         weight: of the contrast between items; that within items has the rest.
-        clusters: of the queue.
+        clusters: of past rows.
         margin: taken off the cosine of a positive; negative: it counts as near as it is plus that much.
-        pool: the share of the queue, nearest to the prediction and of other clusters, that negatives are drawn from.
+        pool: the share of these rows, nearest to the prediction and of other clusters, that negatives are drawn from.
         negatives: how many to draw.
         every: steps between two clusterings.
+        places: of the bank, one above the largest number of an item; from the data, 0 where they have no numbers.
     """
 
     progress = Progress()
@@ -36,31 +38,52 @@ class InterCLR(nn.Module):
     member: Tensor
 
     def __init__(self, temperature: float = 0.2, queue: int = 65536, weight: float = 0.25, clusters: int = 256,
-                 margin: float = -0.5, pool: float = 0.1, negatives: int = 1024, every: int = 10) -> None:
+                 margin: float = -0.5, pool: float = 0.1, negatives: int = 1024, every: int = 10,
+                 places: int = 0) -> None:
         super().__init__()
-        if not 2 <= clusters <= queue:
-            raise ValueError(f"clusters should lie between 2 and queue={queue}, got {clusters}")
+        positive(temperature=temperature)
+        shares(weight=weight)
+        at_least(1, queue=queue, negatives=negatives, every=every)
+        at_least(0, places=places)
+        if not 2 <= clusters <= (places or queue):
+            raise ValueError(f"clusters should lie between 2 and {places or queue} remembered rows, got {clusters}")
         if not 0 < pool <= 1:
             raise ValueError(f"pool should lie between 0 and 1, got {pool}")
         self.scale, self.size, self.weight, self.clusters = 1 / temperature, queue, weight, clusters
-        self.margin, self.pool, self.negatives, self.every = margin, max(1, round(pool * queue)), negatives, every
+        self.margin, self.negatives, self.every, self.places = margin, negatives, every, places
+        self.pool = max(1, round(pool * (places or queue)))
 
     def allocate(self, width: int) -> None:
         self.queue = Queue(self.size, width)
-        self.register_buffer("centres", spherical_kmeans(self.queue.rows, self.clusters, rounds=1))
-        self.register_buffer("member", self.nearest(self.queue.rows))  # cluster of each row of the queue
+        self.bank = Bank(self.places, width) if self.places else None
+        self.register_buffer("centres", spherical_kmeans(self.past, self.clusters, rounds=1))
+        self.register_buffer("member", self.nearest(self.past))  # cluster of each past row
 
-    def forward(self, *views: Tensor, targets: Sequence[Tensor] = ()) -> Tensor:
-        """Predictions V times (N, D), targets up to V times (N, D) -> ()."""
+    @property
+    def past(self) -> Tensor:
+        """What positives and negatives are drawn from, (R, D)."""
+        return self.queue.rows if self.bank is None else self.bank.rows
+
+    def forward(self, *views: Tensor, targets: Sequence[Tensor] = (), ids: Tensor | None = None) -> Tensor:
+        """Predictions V times (N, D), targets up to V times (N, D), numbers of the items (N,) for a bank -> ().
+
+        Raises:
+            ValueError: there is a bank, and the items have no numbers.
+        """
+        if self.bank is not None and ids is None:
+            raise ValueError(f"InterCLR keeps a row for each of {self.places} items, and was not told which ones these are; "
+                             f"objective.places=0 does without")
         within = against_past(views, targets, self.queue, self.scale)
         keys = [F.normalize(row, dim=1) for row in held_still(views, targets)]
+        if self.bank is not None and ids is not None:
+            self.bank.hold(ids, keys[0])
         pairs = crossed([F.normalize(row, dim=1) for row in views], keys)
         between = mean(self.contrast(query, key) for query, key in pairs)
         return (1 - self.weight) * within + self.weight * between
 
     def contrast(self, query: Tensor, key: Tensor) -> Tensor:
         """Cross entropy of a row of the key's cluster among semi-hard rows of others: (N, D), (N, D) -> ()."""
-        cosines = query @ self.queue.rows.T  # (N, queue)
+        cosines = query @ self.past.T  # (N, R)
         same = self.member == self.nearest(key)[:, None]
         drawn = torch.where(same, torch.rand_like(cosines), -1.0).argmax(dim=1, keepdim=True)
         own = (query * key).sum(dim=1, keepdim=True)
@@ -78,6 +101,8 @@ class InterCLR(nn.Module):
     @torch.no_grad()
     def after_step(self) -> None:
         self.queue.advance()
+        if self.bank is not None:
+            self.bank.advance()
         if self.progress.step % self.every == 0:
-            self.centres.copy_(spherical_kmeans(self.queue.rows, self.clusters, rounds=2))
-        self.member.copy_(self.nearest(self.queue.rows))
+            self.centres.copy_(spherical_kmeans(self.past, self.clusters, rounds=2))
+        self.member.copy_(self.nearest(self.past))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..distributed import from_first, total, world
 from ..modules import mean
+from .bounds import at_least, shares
 
 
 class LeJEPA(nn.Module):
@@ -27,8 +28,10 @@ class LeJEPA(nn.Module):
     def __init__(self, weight: float = 0.05, slices: int = 1024, knots: int = 17, pool: Literal["view", "all"] = "view",
                  target_views: int = 0) -> None:
         super().__init__()
-        if knots < 2 or slices < 1:
-            raise ValueError(f"knots should be 2 or more and slices 1 or more, got {knots} and {slices}")
+        shares(weight=weight)
+        at_least(1, slices=slices)
+        at_least(2, knots=knots)
+        at_least(0, target_views=target_views)
         self.weight, self.slices, self.knots, self.pool, self.target_views = weight, slices, knots, pool, target_views
 
     def forward(self, *views: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import gather
+from .bounds import at_least
 from .moments import nuclear_norm
 
 
@@ -24,6 +25,7 @@ class MMCR(nn.Module):
 
     def __init__(self, within: float = 0.0) -> None:
         super().__init__()
+        at_least(0, within=within)
         self.within = within
 
     def forward(self, *views: Tensor, targets: Sequence[Tensor] = ()) -> Tensor:

@@ -11,6 +11,7 @@ from ..contracts import Progress
 from ..modules import mean
 from ..stores import Queue
 from .blockwise import log_sum_exp
+from .bounds import at_least, positive, shares
 from .rows import held_still
 
 
@@ -26,6 +27,8 @@ class MoCo(nn.Module):
 
     def __init__(self, temperature: float = 0.2, queue: int = 65536) -> None:
         super().__init__()
+        positive(temperature=temperature)
+        at_least(1, queue=queue)
         self.scale, self.size = 1 / temperature, queue
 
     def allocate(self, width: int) -> None:
@@ -56,6 +59,10 @@ class MoCHi(nn.Module):
     def __init__(self, temperature: float = 0.2, queue: int = 65536, hardest: int = 1024, mixed: int = 1024,
                  with_query: int = 128, warmup: float = 0.075) -> None:
         super().__init__()
+        positive(temperature=temperature)
+        at_least(1, queue=queue)
+        at_least(0, mixed=mixed, with_query=with_query)
+        shares(warmup=warmup)
         if not 1 <= hardest <= queue:
             raise ValueError(f"hardest should lie between 1 and queue={queue}, got {hardest}")
         self.scale, self.size, self.hardest = 1 / temperature, queue, hardest

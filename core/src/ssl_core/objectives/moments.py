@@ -8,17 +8,38 @@ from torch import Tensor
 
 
 def off_diagonal(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of the squared off-diagonal entries of a.T @ b / N: (N, D), (N, D) -> ().
+    """Sum of the squared off-diagonal entries of a.T @ b / N: (N, D), (N, D) -> ()."""
+    diagonal = (a * b).sum(dim=0) / len(a)
+    return squares(a, b) / len(a) ** 2 - diagonal.square().sum()
 
-    Where N < D / 2 the Gram identity `tr[(a a^T)(b b^T)] / N^2` costs 2 N^2 D instead of N D^2.
+
+def squares(a: Tensor, b: Tensor | None = None) -> Tensor:
+    """Sum of the squared entries of a.T @ b, where b is a if it is not given: (N, D), (N, D) -> ().
+
+    The Gram identity `tr[(a a^T)(b b^T)]` costs 8 N^2 D with its gradient instead of 6 N D^2; of one matrix 4 N^2 D instead
+    of 4 N D^2. The cheaper one is taken.
     """
-    n, d = a.shape
-    diagonal = (a * b).sum(dim=0) / n
-    if 2 * n < d:
-        whole = ((a @ a.T) * (b @ b.T)).sum() / n**2
-    else:
-        whole = torch.mm(a.T, b).div(n).square().sum()
-    return whole - diagonal.square().sum()
+    return _Squares.apply(a, a if b is None else b, b is None)
+
+
+class _Squares(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, same: bool) -> Tensor:
+        n, d = a.shape
+        ctx.by_rows, ctx.same = n < d if same else 4 * n < 3 * d, same
+        first = a @ a.T if ctx.by_rows else a.T @ b
+        second = b @ b.T if ctx.by_rows and not same else first
+        ctx.save_for_backward(a, b, first, second)
+        return torch.dot(first.flatten(), second.flatten())
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        a, b, first, second = ctx.saved_tensors
+        by_a = second @ a if ctx.by_rows else b @ first.T
+        if ctx.same:
+            return by_a.mul_(4 * grad), None, None
+        by_b = first @ b if ctx.by_rows else a @ first
+        return by_a.mul_(2 * grad), by_b.mul_(2 * grad), None
 
 
 def nuclear_norm(rows: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..distributed import gather
 from .blockwise import log_sum_exp
+from .bounds import positive
 from .infonce import against_others
 from .rows import need
 
@@ -25,6 +26,7 @@ class MVInfoNCE(nn.Module):
 
     def __init__(self, temperature: float = 0.2, same_view: bool = True) -> None:
         super().__init__()
+        positive(temperature=temperature)
         self.temperature, self.same_view = temperature, same_view
 
     def forward(self, *views: Tensor) -> Tensor:
@@ -53,6 +55,7 @@ class MVDHEL(nn.Module):
 
     def __init__(self, temperature: float = 0.2) -> None:
         super().__init__()
+        positive(temperature=temperature)
         self.temperature = temperature
 
     def forward(self, *views: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from ..distributed import gather
 from ..modules import mean
 from ..stores import Queue
 from .blockwise import log_sum_exp
+from .bounds import at_least, positive
 from .rows import crossed, held_still
 
 
@@ -25,6 +26,8 @@ class NNCLR(nn.Module):
 
     def __init__(self, temperature: float = 0.1, queue: int = 98304) -> None:
         super().__init__()
+        positive(temperature=temperature)
+        at_least(1, queue=queue)
         self.temperature, self.size = temperature, queue
 
     def allocate(self, width: int) -> None:

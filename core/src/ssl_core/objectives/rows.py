@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,14 +28,31 @@ def crossed(views: Sequence[Tensor], targets: Sequence[Tensor]) -> list[tuple[Te
     return [(view, target) for i, view in enumerate(views) for j, target in enumerate(targets) if i != j]
 
 
-def cross_entropy(logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-    """Mean cross entropy of each view's logits with the distribution of every other view's target: V x (N, K), T x (N, K).
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross entropy of each view's logits with the distribution of every other view's target: (V, N, K), (T, N, K).
 
-    One pass over each matrix instead of one for each of the T (V - 1) pairs: with s the logits and p the targets,
-    sum over pairs = sum_v c_v LSE(s_v) - <sum_t p_t, sum_v s_v> + sum_t <p_t, s_t>, c_v the targets paired with view v.
+    One pass over each matrix instead of one for each of the T (V - 1) pairs: with q the logarithms of the views' own
+    distributions and p the targets, the sum over pairs is sum_t <p_t, q_t> - <sum_t p_t, sum_v q_v>. Targets take no gradient.
     """
-    pairs = len(targets) * (len(logits) - 1)
-    loss = sum((len(targets) - (v < len(targets))) * s.logsumexp(dim=1).sum() for v, s in enumerate(logits))
-    loss = loss - (reduce(torch.add, targets) * reduce(torch.add, logits)).sum()
-    loss = loss + sum((p * s).sum() for p, s in zip(targets, logits, strict=False))
-    return loss / (pairs * len(logits[0]))
+    return _CrossEntropy.apply(logits, targets)
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        own, whole, count = logits.log_softmax(dim=2), targets.sum(dim=0), len(targets)
+        ctx.save_for_backward(own, targets, whole)
+        ctx.terms = count * (len(own) - 1) * own.shape[1]
+        paired = torch.dot(own[:count].flatten(), targets.flatten()) - (own.flatten(1) @ whole.flatten()).sum()
+        return paired / ctx.terms
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        own, targets, whole = ctx.saved_tensors
+        count = len(targets)
+        by_logits = own.exp()  # each view meets the targets of all others, whose shares sum to 1
+        by_logits[:count] *= count - 1
+        by_logits[count:] *= count
+        by_logits -= whole
+        by_logits[:count] += targets
+        return by_logits.mul_(grad / ctx.terms), None

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import average, world
+from .bounds import at_least
 
 
 class SLA(nn.Module):
@@ -23,8 +24,9 @@ class SLA(nn.Module):
 
     def __init__(self, classes: int, transformations: int = 4, distil: float = 0.0, total: bool = False) -> None:
         super().__init__()
-        if transformations < 2:
-            raise ValueError(f"transformations should be 2 or more, got {transformations}")
+        at_least(1, classes=classes)
+        at_least(2, transformations=transformations)
+        at_least(0, distil=distil)
         self.classes, self.transformations, self.distil, self.total = classes, transformations, distil, total
         self.views = transformations
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..distributed import gather, rank
 from ..errors import DataError
+from .bounds import positive
 from .infonce import against_others
 
 
@@ -23,6 +24,7 @@ class SupCon(nn.Module):
 
     def __init__(self, temperature: float = 0.1) -> None:
         super().__init__()
+        positive(temperature=temperature)
         self.temperature = temperature
 
     def forward(self, *views: Tensor, labels: Tensor) -> Tensor:

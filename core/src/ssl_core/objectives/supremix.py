@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import average, gather, rank, world
+from .bounds import at_least, positive
 
 
 class SupReMix(nn.Module):
@@ -24,9 +25,9 @@ class SupReMix(nn.Module):
     def __init__(self, temperature: float = 0.1, window: float = 1.0, mixtures: int = 4, alpha: float = 2.0,
                  beta: float = 8.0) -> None:
         super().__init__()
+        positive(temperature=temperature, window=window, alpha=alpha, beta=beta)
+        at_least(0, mixtures=mixtures)
         self.scale, self.window, self.mixtures = 1 / temperature, window, mixtures
-        if alpha <= 0 or beta <= 0:
-            raise ValueError(f"alpha and beta should be above 0, got {alpha} and {beta}")
         self.alpha, self.beta = alpha, beta
 
     def forward(self, *views: Tensor, labels: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributed import gather
+from .bounds import at_least, positive
 from .infonce import against_others
 from .multiview import within
 from .rows import need
@@ -24,8 +25,8 @@ class UniCon(nn.Module):
 
     def __init__(self, temperature: float = 0.5, transformations: int = 4, soft: bool = True) -> None:
         super().__init__()
-        if transformations < 2:
-            raise ValueError(f"transformations should be 2 or more, got {transformations}")
+        positive(temperature=temperature)
+        at_least(2, transformations=transformations)
         self.scale, self.transformations, self.soft = 1 / temperature, transformations, soft
         self.views = 2 * transformations  # at least
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..modules import mean
+from .bounds import at_least, shares
 from .lejepa import spread
 from .rows import need
 
@@ -25,6 +26,9 @@ class VISReg(nn.Module):
 
     def __init__(self, weight: float = 0.6, shape: float = 1.0, slices: int = 1024, target_views: int = 0) -> None:
         super().__init__()
+        shares(weight=weight)
+        at_least(1, slices=slices)
+        at_least(0, shape=shape, target_views=target_views)
         self.weight, self.shape, self.slices, self.target_views = weight, shape, slices, target_views
 
     def forward(self, *views: Tensor) -> Tensor:

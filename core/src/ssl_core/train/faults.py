@@ -36,7 +36,7 @@ class Finite(pl.Callback):
         self.count = 0  # steps left out, as far as the host has looked
         self.flags: list[Tensor] = []  # of the steps since then: () bool each
         self.places: list[tuple[int, int, int]] = []  # of the same: step, epoch, batches of it seen
-        self.seen: dict[str, Tensor] = {}  # of the step that is one too many: losses, norm of each gradient
+        self.seen: dict[str, Tensor] = {}  # of the step that is one too many: norm of each gradient, "loss: NAME" for each
 
     def state_dict(self) -> dict[str, Any]:
         return {"count": self.count, "flags": self.flags, "places": self.places, "seen": self.seen}
@@ -73,17 +73,18 @@ class Finite(pl.Callback):
             self.kept = self._state()
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, training: Training, optimizer: Any) -> None:
-        loss = torch.stack([value.float() for value in training.losses.values()])
+        losses = {f"loss: {name}": value.float() for name, value in training.losses.items()}  # not the same in every step
         found = iter(torch._foreach_norm([p.grad for _, p in self.trained if p.grad is not None]))
         # 0 for what has no gradient in this step: a method may train some parts later than others
         norms = torch.stack([self.none if p.grad is None else next(found).float() for _, p in self.trained])
         scaled = getattr(trainer.precision_plugin, "scaler", None) is not None  # it skips infinite gradients by itself
-        bad = ~(loss.sum() if scaled else loss.sum() + norms.sum()).isfinite()
+        whole = torch.stack(list(losses.values())).sum()
+        bad = ~(whole if scaled else whole + norms.sum()).isfinite()
         self.bad = total(bad.float()) > 0
         self.so_far += self.bad
         one_too_many = self.bad & (self.so_far <= self.limit + 1)
-        self.seen = {name: torch.where(one_too_many, now, self.seen.get(name, now)) for name, now in
-                     (("losses", loss), ("norms", norms))}
+        self.seen |= {name: torch.where(one_too_many, now, self.seen.get(name, now)) for name, now in
+                      ({"norms": norms} | losses).items()}
         if scaled:
             return
         if not self.on_host:  # fused optimizers take no step where this is 1
@@ -132,7 +133,7 @@ class Finite(pl.Callback):
             self._stop(training, *bad[left])
 
     def _stop(self, training: Training, step: int, epoch: int, seen: int) -> None:
-        losses = dict(zip(training.losses, self.seen["losses"].tolist(), strict=True))
+        losses = {name.removeprefix("loss: "): value.item() for name, value in self.seen.items() if name != "norms"}
         names = [name for name, _ in self.trained]
         norms = sorted(zip(names, self.seen["norms"].tolist(), strict=True), reverse=True,
                        key=lambda pair: inf if isnan(pair[1]) else pair[1])

@@ -70,7 +70,7 @@ class Training(pl.LightningModule):
         for module in self.timed:
             module.progress = progress  # type: ignore[assignment]
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = group["peak"] * self.schedule(progress)
+            group["lr"] = group["peak"] * (1.0 if group.get("constant") else self.schedule(progress))
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         self.seen += 1

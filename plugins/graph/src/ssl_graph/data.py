@@ -16,7 +16,9 @@ from ssl_core import Data, DataError
 
 from . import readers
 from .findings import findings
-from .graphs import checked
+from .graphs import ROWS, checked
+from .hetero import heterogeneous
+from .minibatches import with_samplers
 from .preview import preview
 from .readers import Raw
 
@@ -24,6 +26,7 @@ Split = Literal["random", "public"]
 CACHE = Path(os.environ.get("SSL_DATA", "~/.cache/ssl-core")).expanduser() / "graph"
 
 
+@with_samplers
 def digits(neighbours: int = 10, seed: int = 0) -> Data:
     """scikit-learn's digits as a graph: 1,797 real images of 8 x 8, each joined to those that look most alike.
 
@@ -41,7 +44,7 @@ def digits(neighbours: int = 10, seed: int = 0) -> Data:
 
 def node_level(raw: Raw, where: str, *, split: Split = "random", seed: int = 0, normalize: bool = False,
                classes: Sequence[str] | None = None, undirected: bool = True) -> Data:
-    """One graph whose items are its nodes; trained on in full at every step.
+    """One graph whose items are its nodes; trained on in full at every step, unless a sampler cuts it.
 
     Args:
         raw: features, edges, labels and official folds.
@@ -94,7 +97,8 @@ def fingerprint(*tensors: Tensor) -> str:
     """A short hash of the content."""
     found = hashlib.sha256()
     for tensor in tensors:
-        found.update(tensor.contiguous().numpy().tobytes())
+        for part in tensor.split(ROWS):  # features may be larger than memory
+            found.update(part.contiguous().numpy().tobytes())
     return found.hexdigest()[:16]
 
 
@@ -116,6 +120,7 @@ def locate(root: Path | None, name: str, file: str, download: bool, fetch: Calla
 
 def planetoid(name: str) -> Callable[..., Data]:
     """A data set of Planetoid: "cora", "citeseer", "pubmed"."""
+    @with_samplers
     def load(root: Path | None = None, split: Split = "random", download: bool = False, normalize: bool = True,
              seed: int = 0) -> Data:
         from .download import planetoid as fetch
@@ -126,6 +131,7 @@ def planetoid(name: str) -> Callable[..., Data]:
 
 def benchmark(name: str, file: str) -> Callable[..., Data]:
     """A data set of gnn-benchmark or of the heterophilous graphs: one .npz."""
+    @with_samplers
     def load(root: Path | None = None, split: Split = "random", download: bool = False, normalize: bool = True,
              seed: int = 0) -> Data:
         from .download import npz as fetch
@@ -141,6 +147,7 @@ coauthor_cs, coauthor_physics = benchmark("coauthor-cs", KNOWN_NPZ[2]), benchmar
 actor, chameleon = benchmark("actor", "actor.npz"), benchmark("chameleon", "chameleon_filtered.npz")
 
 
+@with_samplers
 def wikics(root: Path | None = None, split: Split = "public", download: bool = False, seed: int = 0) -> Data:
     """WikiCS, 11,701 articles (arXiv:2007.02901); of its 20 public folds `seed` chooses one."""
     from .download import wikics as fetch
@@ -148,22 +155,32 @@ def wikics(root: Path | None = None, split: Split = "public", download: bool = F
     return node_level(readers.wikics(path), "wikics", split=split, seed=seed)
 
 
-def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, seed: int = 0) -> Data:
+@with_samplers
+def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, contexts: bool = False,
+        keep: tuple[int, int] = (110, 700), seed: int = 0) -> Data:
     """ACM as a multiplex graph: 4,019 papers, joined by common authors (relation 0) and common subjects (relation 1).
 
     Args:
         root: folder with `p_feat.npz`, `pap.npz`, `psp.npz`, `labels.npy` and the official splits.
         per_class: labelled training papers per class of the official split.
+        contexts: as a heterogeneous graph, with authors and subjects beside the papers; needs `pa.txt`, `ps.txt`, `a_feat.npz`.
+        keep: with `contexts`: papers that a paper is joined to by authors and by subjects, the most similar by PathSim.
     """
     folder = locate(root, "acm", "p_feat.npz", False, None).parent
     x = readers.stored(folder / "p_feat.npz").toarray().astype(np.float32)
     labels = torch.from_numpy(readers.arrays(folder / "labels.npy")[""]).long()
-    parts = [checked(x, np.stack(readers.stored(folder / f"{kind}.npz").nonzero()), where=f"acm/{kind}")
-             for kind in ("pap", "psp")]
-    graph = multiplex(parts)
+    more: dict[str, Any] = {"relations": 2}
+    if contexts:
+        links = [np.loadtxt(folder / f"{kind}.txt", dtype=np.int64).T[::-1] for kind in ("pa", "ps")]
+        features = [readers.stored(folder / "a_feat.npz").toarray(), np.eye(int(links[1][0].max()) + 1)]
+        graph = heterogeneous(x, links, features, keep, "acm")
+        more["context_features"] = tuple(item.shape[1] for item in features)
+    else:
+        graph = multiplex([checked(x, np.stack(readers.stored(folder / f"{kind}.npz").nonzero()), where=f"acm/{kind}")
+                           for kind in ("pap", "psp")])
     found = {name: torch.from_numpy(readers.arrays(folder / f"{file}_{per_class}.npy")[""]).long()
              for name, file in readers.MASKS}
-    return one_graph(graph, labels, found, relations=len(parts))
+    return one_graph(graph, labels, found, **more)
 
 
 def multiplex(parts: Sequence[Graph]) -> Graph:
@@ -209,18 +226,24 @@ def graph_level(graphs: Sequence[Graph], labels: Tensor | None, batch_size: int,
                 findings=lambda: findings(graphs), fingerprint=fingerprint(*(t for g in graphs for t in (g.x, g.edge_index))))
 
 
+@with_samplers
 def read(source: Any, features: Path | None = None, target: str = "", split: Split = "random", normalize: bool = False,
          undirected: bool = True, seed: int = 0) -> Data:
-    """The user's own graph: a `.pt` or `.npz` file, an edge list with a table of features, or a `Data` in memory.
+    """The user's own graph: a `.pt` or `.npz` file, an edge list with a table of features, or a `Data` in memory; or molecules
+    in an `.sdf`, an `.xyz` or an `.npz` with kinds, places and owner.
 
     Args:
-        source: the path or the object. A folder should hold `edges.csv` and `features.csv`.
+        source: the path or the object. A folder should hold `edges.csv` and `features.csv`, or `x.npy` and `edge_index.npy`,
+            whose features stay on the disk until they are asked for (with a sampler, batch by batch).
         features: for an edge list: the table of node features, one node a line, in order.
         target: for an edge list: the column of that table that holds the labels.
         split: `random` (10/10/80), or `public` where the file has masks.
         normalize: divide every row of features by its sum.
         undirected: add the other direction of every edge.
     """
+    if isinstance(source, (str, Path)) and readers.holds_molecules(Path(source)):
+        from . import points
+        return points.read(Path(source), seed=seed)
     if not isinstance(source, (str, Path)):
         raw, where = readers.in_memory(source), "the graph in memory"
     else:
@@ -231,10 +254,13 @@ def read(source: Any, features: Path | None = None, target: str = "", split: Spl
 
 
 def _from_file(path: Path, features: Path | None, target: str) -> Raw:
+    if (path / "x.npy").exists():
+        return readers.mapped(path)
     if path.is_dir():
         for name in ("edges.csv", "features.csv"):
             if not (path / name).exists():
-                raise DataError(f"{path} should hold edges.csv and features.csv; there is no {name}")
+                raise DataError(f"{path} should hold edges.csv and features.csv, or x.npy and edge_index.npy; "
+                                f"there is no {name}")
         return readers.table(path / "edges.csv", path / "features.csv", target)
     if path.suffix in (".pt", ".npz"):
         return readers.pt(path) if path.suffix == ".pt" else readers.npz(path)

@@ -10,18 +10,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data as Graph
-from torch_geometric.nn import GATConv
 from torch_geometric.utils import scatter
 
 from ssl_core import Layout, Representation
 
+from .attention import GATLayer
+from .features import Features, dense, entering, projected, thinned
 from .graphs import adjacency, aggregate, owners, relation
 
 Readout = Literal["none", "mean", "sum", "max"]
+Norm = Literal["none", "batch", "layer"]
 Activation = Literal["relu", "prelu", "elu", "rrelu", "tanh"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU, "prelu": nn.PReLU, "elu": nn.ELU, "rrelu": nn.RReLU, "tanh": nn.Tanh,
 }
+NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
 
 
 class GCNLayer(nn.Module):
@@ -32,10 +35,16 @@ class GCNLayer(nn.Module):
         self.linear, self.bias = nn.Linear(inputs, outputs, bias=False), nn.Parameter(torch.zeros(outputs))
         nn.init.xavier_uniform_(self.linear.weight)
 
-    def forward(self, x: Tensor, neighbours: Tensor, degree: Tensor) -> Tensor:
+    def forward(self, x: Features, neighbours: Tensor, degree: Tensor, only: Tensor | None = None) -> Tensor:
+        """Features (N, inputs), adjacency (N, N), degree (N,) -> (N, outputs); `only`: the rows of some nodes."""
         root = (degree + 1).rsqrt()[:, None]
-        x = self.linear(x) * root
-        return (aggregate(neighbours, x) + x) * root + self.bias
+        if isinstance(x, Tensor) and self.bias.shape[0] > x.shape[1]:  # summed before they are widened
+            x = x * root
+            x = (aggregate(neighbours, x) + x) * root
+            return self.linear(x if only is None else x[only]) + self.bias  # type: ignore[no-any-return]
+        x = projected(x, self.linear) * root
+        x = (aggregate(neighbours, x) + x) * root + self.bias
+        return x if only is None else x[only]
 
 
 class SAGELayer(nn.Module):
@@ -45,7 +54,8 @@ class SAGELayer(nn.Module):
         super().__init__()
         self.neighbours, self.itself = nn.Linear(inputs, outputs), nn.Linear(inputs, outputs, bias=False)
 
-    def forward(self, x: Tensor, neighbours: Tensor, degree: Tensor) -> Tensor:
+    def forward(self, x: Features, neighbours: Tensor, degree: Tensor) -> Tensor:
+        x = dense(x)
         mean = aggregate(neighbours, x) / degree.clamp(min=1)[:, None]
         return self.neighbours(mean) + self.itself(x)  # type: ignore[no-any-return]
 
@@ -58,29 +68,19 @@ class GINLayer(nn.Module):
         self.net = nn.Sequential(nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(),
                                  nn.Linear(outputs, outputs))
 
-    def forward(self, x: Tensor, neighbours: Tensor, degree: Tensor) -> Tensor:
-        return self.net(x + aggregate(neighbours, x))  # type: ignore[no-any-return]
-
-
-class GATLayer(nn.Module):
-    """Attention over neighbours (arXiv:1710.10903), PyG's; it gathers one row per edge."""
-
-    def __init__(self, inputs: int, outputs: int, heads: int) -> None:
-        super().__init__()
-        self.attention = GATConv(inputs, outputs // heads, heads)
-
-    def forward(self, x: Tensor, neighbours: Tensor, degree: Tensor) -> Tensor:
-        starts, source = neighbours.crow_indices(), neighbours.col_indices()
-        target = torch.arange(len(x), device=x.device).repeat_interleave(starts.diff(), output_size=len(source))
-        return self.attention(x, torch.stack([source, target]))  # type: ignore[no-any-return]
+    def forward(self, x: Features, neighbours: Tensor, degree: Tensor, only: Tensor | None = None) -> Tensor:
+        x = dense(x)
+        x = self.net(x + aggregate(neighbours, x))
+        return x if only is None else x[only]
 
 
 class Layers(nn.Module):
-    """Graph layers, each followed by an activation, and a readout: the body of every encoder here.
+    """Graph layers, each followed by a norm and an activation, and a readout: the body of every encoder here.
 
     Args:
         layers: each called with (x, adjacency, degree).
-        in_features, width: of the first input and of the output.
+        widths: inputs and outputs of each layer.
+        norm: after each layer and before its activation: `batch`, `layer` or `none`.
         activation: one module, shared by all layers.
         dropout: share of node features dropped before each layer while training.
         readout: how nodes become items.
@@ -88,19 +88,20 @@ class Layers(nn.Module):
 
     axes = 1  # tokens are placed by their degree
 
-    def __init__(self, layers: list[nn.Module], in_features: int, width: int, activation: Activation, dropout: float,
-                 readout: Readout) -> None:
+    def __init__(self, layers: list[nn.Module], widths: list[tuple[int, int]], norm: Norm, activation: Activation,
+                 dropout: float, readout: Readout) -> None:
         super().__init__()
         self.layers, self.activation, self.dropout = nn.ModuleList(layers), ACTIVATIONS[activation](), nn.Dropout(dropout)
-        self.width, self.input_width, self.readout = width, in_features, readout
-        self.unseen = nn.Parameter(torch.zeros(in_features))  # stands for the features of a hidden node
+        self.norms = nn.ModuleList(nn.Identity() if norm == "none" else NORMS[norm](outputs) for _, outputs in widths)
+        self.width, self.input_width, self.readout = widths[-1][1], widths[0][0], readout
+        self.unseen = nn.Parameter(torch.zeros(self.input_width))  # stands for the features of a hidden node
 
     def forward(self, graph: Graph, keep: Tensor | None = None) -> Representation:
-        x = graph.x if keep is None else torch.where(keep[:, None], graph.x, self.unseen)  # (N, F)
+        x = entering(graph.x, keep, self.unseen)  # (N, F)
         neighbours = adjacency(graph)
         degree = neighbours.sum(dim=1, keepdim=True).to_dense()[:, 0]
-        for layer in self.layers:
-            x = self.activation(layer(self.dropout(x), neighbours, degree))
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = self.activation(norm(layer(thinned(x, self.dropout), neighbours, degree)))
         owner, items = owners(graph)
         pooled = x if self.readout == "none" else scatter(x, owner, dim=0, dim_size=items, reduce=self.readout)
         return Representation(pooled, x if keep is None else x[keep])
@@ -132,31 +133,32 @@ class GCN(Layers):
         depth: number of layers.
         activation: `rrelu` has random slopes while training.
         dropout: share of features dropped before each layer while training.
+        norm: after each layer, before its activation: `batch` (BGRL), `layer` or `none`.
         readout: `none`: items are nodes; `mean`, `sum`, `max`: items are graphs.
     """
 
     def __init__(self, in_features: int, width: int = 256, hidden: int = 0, depth: int = 2, activation: Activation = "prelu",
-                 dropout: float = 0.0, readout: Readout = "none") -> None:
-        layers: list[nn.Module] = [GCNLayer(i, o) for i, o in _widths(in_features, hidden, width, depth)]
-        super().__init__(layers, in_features, width, activation, dropout, readout)
+                 dropout: float = 0.0, norm: Norm = "none", readout: Readout = "none") -> None:
+        widths = _widths(in_features, hidden, width, depth)
+        super().__init__([GCNLayer(i, o) for i, o in widths], widths, norm, activation, dropout, readout)
 
 
 class SAGE(Layers):
     """GraphSAGE with mean aggregation (arXiv:1706.02216). Options as in `GCN`."""
 
     def __init__(self, in_features: int, width: int = 256, hidden: int = 0, depth: int = 2, activation: Activation = "prelu",
-                 dropout: float = 0.0, readout: Readout = "none") -> None:
-        layers: list[nn.Module] = [SAGELayer(i, o) for i, o in _widths(in_features, hidden, width, depth)]
-        super().__init__(layers, in_features, width, activation, dropout, readout)
+                 dropout: float = 0.0, norm: Norm = "none", readout: Readout = "none") -> None:
+        widths = _widths(in_features, hidden, width, depth)
+        super().__init__([SAGELayer(i, o) for i, o in widths], widths, norm, activation, dropout, readout)
 
 
 class GIN(Layers):
     """Graph isomorphism network (arXiv:1810.00826); sums over each graph by default. Options as in `GCN`."""
 
     def __init__(self, in_features: int, width: int = 64, hidden: int = 0, depth: int = 3, activation: Activation = "relu",
-                 dropout: float = 0.0, readout: Readout = "sum") -> None:
-        layers: list[nn.Module] = [GINLayer(i, o) for i, o in _widths(in_features, hidden, width, depth)]
-        super().__init__(layers, in_features, width, activation, dropout, readout)
+                 dropout: float = 0.0, norm: Norm = "none", readout: Readout = "sum") -> None:
+        widths = _widths(in_features, hidden, width, depth)
+        super().__init__([GINLayer(i, o) for i, o in widths], widths, norm, activation, dropout, readout)
 
 
 class GAT(Layers):
@@ -164,15 +166,18 @@ class GAT(Layers):
 
     Args:
         heads: attention heads of a layer, which share its width.
-        in_features, width, hidden, depth, activation, dropout, readout: see `GCN`.
+        attention_dropout: share of attention weights dropped while training.
+        in_features, width, hidden, depth, activation, dropout, norm, readout: see `GCN`.
     """
 
     def __init__(self, in_features: int, width: int = 256, hidden: int = 0, depth: int = 2, heads: int = 4,
-                 activation: Activation = "elu", dropout: float = 0.0, readout: Readout = "none") -> None:
+                 activation: Activation = "elu", dropout: float = 0.0, attention_dropout: float = 0.0, norm: Norm = "none",
+                 readout: Readout = "none") -> None:
         if width % heads or hidden % heads:
             raise ValueError(f"width and hidden should be multiples of heads={heads}, got {width} and {hidden}")
-        layers: list[nn.Module] = [GATLayer(i, o, heads) for i, o in _widths(in_features, hidden, width, depth)]
-        super().__init__(layers, in_features, width, activation, dropout, readout)
+        widths = _widths(in_features, hidden, width, depth)
+        layers: list[nn.Module] = [GATLayer(i, o, heads, attention_dropout) for i, o in widths]
+        super().__init__(layers, widths, norm, activation, dropout, readout)
 
 
 class Multiplex(nn.Module):

@@ -15,6 +15,8 @@ from torch_geometric.utils import coalesce, to_undirected
 
 from ssl_core import DataError
 
+ROWS = 2**16  # of features that are looked at together: they may lie in a file larger than memory
+
 
 def checked(x: Any, edge_index: Any, y: Any = None, *, where: str, undirected: bool = True) -> Graph:
     """A graph that can be trained on.
@@ -36,10 +38,11 @@ def checked(x: Any, edge_index: Any, y: Any = None, *, where: str, undirected: b
     if x.ndim != 2 or not x.numel():
         raise DataError(f"{where}: the graph is empty: features should be (nodes, columns), are {tuple(x.shape)}")
     x = x.float() if x.dtype is not torch.float64 else x
-    bad = (~x.isfinite()).nonzero()
-    if len(bad):
-        node, column = bad[0].tolist()
-        raise DataError(f"{where}: {len(bad)} features are NaN or infinite, the first at node {node}, column {column}.\n"
+    bad = [(~part.isfinite()).nonzero() + torch.tensor([ROWS * i, 0]) for i, part in enumerate(x.split(ROWS))]
+    count = sum(map(len, bad))
+    if count:
+        node, column = torch.cat(bad)[0].tolist()
+        raise DataError(f"{where}: {count} features are NaN or infinite, the first at node {node}, column {column}.\n"
                         f"  Try: filling them in, or leaving the column out")
     if edge_index.ndim != 2 or edge_index.shape[0] != 2:
         raise DataError(f"{where}: edges should be (2, E) node numbers, are {tuple(edge_index.shape)}")
@@ -77,12 +80,18 @@ def adjacency(graph: Graph) -> Tensor:
         source, target, weight = source[order], target[order], weight[order]
     starts = torch.zeros(graph.num_nodes + 1, dtype=torch.long, device=source.device)
     starts[1:] = torch.bincount(target, minlength=graph.num_nodes).cumsum(0)
-    _say_once()
+    say_once()
     return torch.sparse_csr_tensor(starts, source, weight, (graph.num_nodes, graph.num_nodes), check_invariants=False)
 
 
+def compressed(neighbours: Tensor, weight: Tensor) -> Tensor:
+    """The same entries of a sparse matrix in compressed rows with other values (E,)."""
+    return torch.sparse_csr_tensor(neighbours.crow_indices(), neighbours.col_indices(), weight, neighbours.shape,
+                                   check_invariants=False)
+
+
 @cache
-def _say_once() -> None:
+def say_once() -> None:
     """torch warns once per process that compressed rows are in beta; users can do nothing about it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,6 +1,8 @@
 """The shop window: what this plugin offers. Imports no torch."""
 from ssl_core import Augmentation, Component, Dataset, Recipe, hookimpl
 
+from .settings import BGRL, COLLECTIONS, GCA, GRACE, GRAPHMAE, SCGC, STEADY
+
 #: Cases of `sslrun check graph` that fail, and why.
 expected_failures = {
     "method scgc-star: gradients": "its decoder is trained in the warm-up only",
@@ -18,6 +20,10 @@ def ssl_encoders():
     yield Component(name="multiplex", target="ssl_graph.encoders:Multiplex", summary="one gcn per relation, averaged")
     yield Component(name="diffusion-gcn", target="ssl_graph.methods.mvgrl:DiffusionGCN", paper="arXiv:2006.05582",
                     summary="one gcn on the graph, one on its diffusion, summed")
+    yield Component(name="context-gcn", target="ssl_graph.hetero:ContextGCN", paper="arXiv:2212.13847", experimental=True,
+                    summary="target nodes beside what they are linked to, along meta-paths")
+    yield Component(name="points", target="ssl_graph.points:Points", paper="arXiv:1706.08566",
+                    summary="filters of distances between points in space; items are molecules by default")
     yield Component(name="mlp", target="ssl_graph.methods.scgc:MLP", summary="a perceptron on each node, without edges")
 
 
@@ -39,6 +45,13 @@ def ssl_augmentations():
                        summary="the graph, and the same with its features in random order")
     yield Augmentation(name="hide-nodes", target="ssl_graph.methods.graphmae:HideNodes", paper="arXiv:2205.10803",
                        summary="hide the features of some nodes")
+    yield Augmentation(name="fragment-and-pocket", target="ssl_graph.methods.molecules:FragmentAndPocket",
+                       paper="arXiv:2310.07229", summary="what lies around a fragment of a molecule, and the fragment")
+    yield Augmentation(name="jitter", target="ssl_graph.points:Jitter", summary="move points a little, blank some")
+    yield Augmentation(name="mask-once", target="ssl_graph.hetero:MaskOnce", paper="arXiv:2212.13847",
+                       summary="a heterogeneous graph, and one with the same things always left out")
+    yield Augmentation(name="edit-ladder", target="ssl_graph.methods.dsla:EditLadder", paper="arXiv:2202.02989",
+                       summary="the graph, and copies of it that were edited more and more")
     yield Augmentation(name="same", target="ssl_graph.methods.pretext:Same", summary="the graph as it is, one view")
 
 
@@ -47,6 +60,8 @@ def ssl_objectives():
     yield Component(name="bce", target="ssl_graph.objectives:BCE", summary="binary cross-entropy of scores")
     yield Component(name="cca", target="ssl_graph.objectives:CCA", paper="arXiv:2106.12484",
                     summary="aligned rows alike, columns uncorrelated")
+    yield Component(name="transport", target="ssl_graph.methods.molecules:Transport", paper="arXiv:2409.07462",
+                    summary="soft labels for all pairs of items by optimal transport", experimental=True)
     yield Component(name="scaled-cosine", target="ssl_graph.objectives:ScaledCosine", paper="arXiv:2205.10803",
                     summary="a power of one minus the cosine")
 
@@ -54,8 +69,12 @@ def ssl_objectives():
 @hookimpl
 def ssl_datasets():
     yield Dataset(name="digits", target="ssl_graph.data:digits", summary="nearest-neighbour graph of 1,797 real images")
+    yield Dataset(name="digit-words", target="ssl_graph.hetero:digit_words",
+                  summary="600 real images linked to visual words of their halves")
+    yield Dataset(name="chains", target="ssl_graph.points:chains", synthetic=True,
+                  summary="400 made-up chain molecules in space, 4 classes")
     yield Dataset(name="file", target="ssl_graph.data:read", reads=True,
-                  summary="your own: .pt, .npz, edge list with features, or a PyG Data")
+                  summary="your own: .pt, .npz, .npy, edge list with features, a PyG Data, .sdf or .xyz")
     for name, about in PUBLIC.items():
         yield Dataset(name=name, target=f"ssl_graph.data:{name.removeprefix('amazon-').replace('-', '_')}", summary=about)
 
@@ -82,6 +101,8 @@ def ssl_methods():
     yield from views()
     yield from summaries()
     yield from tasks()
+    yield from molecules()
+    yield from meta_paths()
 
 
 def communities():
@@ -134,8 +155,8 @@ def views():
         name="bgrl", target="ssl_core:JointEmbedding", paper="arXiv:2102.06514",
         summary="predict a slow copy's view of each node, without negatives", **nodes, objective="cosine",
         options={"epochs": 300, "optimizer.lr": 5e-4, "optimizer.weight_decay": 1e-5, "schedule.warmup": 0.1,
-                 "encoder.width": 256, "encoder.hidden": 512, "method.projector": (), "method.predictor": (512,),
-                 "method.norm": "none", "method.momentum": 0.99, "augmentation.edges": (0.2, 0.3),
+                 "encoder.width": 256, "encoder.hidden": 512, "encoder.norm": "batch", "method.projector": (),
+                 "method.predictor": (512,), "method.norm": "none", "method.momentum": 0.99, "augmentation.edges": (0.2, 0.3),
                  "augmentation.features": (0.2, 0.1)},
         per_data=BGRL)
     yield Recipe(
@@ -150,6 +171,14 @@ def views():
         options={"epochs": 200, "optimizer.lr": 5e-4, "optimizer.weight_decay": 1e-5, "encoder.width": 256,
                  "method.projector": (512, 512), "augmentation.edges": (0.3, 0.3), "augmentation.features": (0.3, 0.3)},
         per_data=COLLECTIONS)
+    yield Recipe(
+        name="graph-dino", target="ssl_core:JointEmbedding", paper="arXiv:2104.14294", experimental=True,
+        summary="match a slow copy's distribution over prototypes, node by node", **nodes, objective="dino",
+        options={"epochs": 300, "optimizer.lr": 1e-3, "optimizer.weight_decay": 1e-5, "schedule.warmup": 0.1,
+                 "encoder.width": 256, "encoder.norm": "batch", "method.projector": (256, 64), "method.last_norm": True,
+                 "method.momentum": 0.99, "objective.prototypes": 256, "objective.momentum": 0.99,
+                 "objective.teacher_temperature": 0.07, "objective.final_temperature": 0.07,
+                 "augmentation.edges": (0.2, 0.3), "augmentation.features": (0.2, 0.3)}, per_data=COLLECTIONS)
     yield Recipe(
         name="cca-ssg", target="ssl_core:JointEmbedding", paper="arXiv:2106.12484", experimental=True,
         summary="two views alike, their columns uncorrelated", **nodes, objective="cca",
@@ -185,8 +214,15 @@ def tasks():
         objective="scaled-cosine",
         options={"epochs": 300, "optimizer": "adam", "optimizer.lr": 1e-3, "optimizer.weight_decay": 2e-4,
                  "schedule.warmup": 0.0, "encoder.width": 256, "encoder.activation": "prelu", "encoder.dropout": 0.2,
+                 "encoder.attention_dropout": 0.1, "method.dropout": 0.2, "method.attention_dropout": 0.1,
                  "objective.power": 3.0, "augmentation.ratio": 0.5},
         per_data=GRAPHMAE)
+    yield Recipe(
+        name="d-sla", target="ssl_graph.methods.dsla:DSLA", paper="arXiv:2202.02989",
+        summary="tell a graph from edited copies, as far away as they were edited", data="mutag", encoder="gin",
+        augmentation="edit-ladder", objective="mse",
+        options=STEADY | {"epochs": 100, "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.0, "encoder.width": 300,
+                          "encoder.depth": 5, "encoder.readout": "mean", "data.batch_size": 64})
     plain = {"data": "digits", "augmentation": "same", "objective": "mse"}
     yield Recipe(
         name="selftask", target="ssl_graph.methods.selftask:SelfTask", paper="arXiv:2006.10141",
@@ -204,64 +240,28 @@ def tasks():
                   "actor": {"optimizer.lr": 1e-3}, "chameleon": {"optimizer.lr": 5e-5}})
 
 
-STEADY = {"optimizer": "adam", "optimizer.weight_decay": 1e-5, "schedule": "constant"}
+def molecules():
+    space = {"data": "chains", "encoder": "points", "experimental": True}
+    yield Recipe(
+        name="profsa", target="ssl_graph.methods.molecules:ProFSA", paper="arXiv:2310.07229",
+        summary="fragments of a molecule know what surrounds them", **space, augmentation="fragment-and-pocket",
+        objective="infonce", options={"epochs": 30, "optimizer.lr": 1e-3, "objective.temperature": 0.1})
+    yield Recipe(
+        name="s-molsearch", target="ssl_graph.methods.molecules:SMolSearch", paper="arXiv:2409.07462",
+        summary="few labels, and soft ones for all pairs by optimal transport", **space, augmentation="jitter",
+        objective="transport", options={"epochs": 30, "optimizer.lr": 1e-3})
 
-#: Where items are graphs.
-COLLECTIONS = {name: {"encoder": "gin", "augmentation": "drop-nodes", "epochs": 20, "optimizer.lr": 1e-3}
-               for name in ("mutag", "proteins", "enzymes")}
-#: Options of the papers by data set; for GCA on Cora and CiteSeer, which its paper has not, those of GRACE.
-GRACE = {
-    "citeseer": {"optimizer.lr": 1e-3, "encoder.width": 256, "encoder.hidden": 512, "encoder.activation": "prelu",
-                 "objective.temperature": 0.9, "method.projector": (256, 256), "augmentation.edges": (0.2, 0.0),
-                 "augmentation.features": (0.3, 0.2)},
-    "pubmed": {"epochs": 1500, "optimizer.lr": 1e-3, "encoder.width": 256, "encoder.hidden": 512,
-               "objective.temperature": 0.7, "method.projector": (256, 256), "augmentation.edges": (0.4, 0.1),
-               "augmentation.features": (0.0, 0.2)},
-}
-GCA = GRACE | {
-    "wikics": {"epochs": 3000, "optimizer.lr": 1e-2, "encoder.width": 256, "encoder.hidden": 512,
-               "encoder.activation": "prelu", "method.projector": (256, 256), "augmentation.edges": (0.2, 0.3),
-               "augmentation.features": (0.1, 0.1)},
-    "amazon-computers": {"epochs": 2000, "optimizer.lr": 1e-2, "encoder.activation": "rrelu", "objective.temperature": 0.2,
-                         "augmentation.edges": (0.6, 0.3), "augmentation.features": (0.2, 0.3)},
-    "amazon-photo": {"epochs": 2000, "optimizer.lr": 0.1, "encoder.width": 256, "encoder.hidden": 512,
-                     "objective.temperature": 0.3, "method.projector": (64, 256), "augmentation.edges": (0.3, 0.5),
-                     "augmentation.features": (0.1, 0.1)},
-    "coauthor-cs": {"epochs": 1000, "encoder.width": 256, "encoder.hidden": 512, "encoder.activation": "rrelu",
-                    "method.projector": (256, 256), "augmentation.edges": (0.3, 0.2)},
-    "coauthor-physics": {"epochs": 1500, "optimizer.lr": 1e-2, "encoder.activation": "rrelu", "objective.temperature": 0.5,
-                         "method.projector": (64, 128), "augmentation.edges": (0.4, 0.1),
-                         "augmentation.features": (0.1, 0.4)},
-}
-_SMALL = {"encoder.width": 128, "encoder.hidden": 256}
-BGRL = {
-    "wikics": {"epochs": 10_000},
-    "amazon-computers": {"epochs": 10_000, "augmentation.edges": (0.5, 0.4)} | _SMALL,
-    "amazon-photo": {"epochs": 10_000, "optimizer.lr": 1e-4, "augmentation.edges": (0.4, 0.1),
-                     "augmentation.features": (0.1, 0.2)} | _SMALL,
-    "coauthor-cs": {"epochs": 10_000, "optimizer.lr": 1e-5, "augmentation.edges": (0.3, 0.2),
-                    "augmentation.features": (0.3, 0.4)},
-    "coauthor-physics": {"epochs": 10_000, "optimizer.lr": 1e-5, "augmentation.edges": (0.4, 0.1),
-                         "augmentation.features": (0.1, 0.4)} | _SMALL,
-}
-_GIN = {"encoder": "gin", "method.decoder": "gin", "optimizer.weight_decay": 0.0, "schedule": "constant"}
-_PROTEINS = _GIN | {"epochs": 100, "optimizer.lr": 1.5e-4, "encoder.width": 512, "encoder.depth": 3,
-                    "encoder.readout": "max", "encoder.activation": "prelu", "data.batch_size": 32,
-                    "augmentation.replace": 0.0, "objective.power": 1.0}
-GRAPHMAE = {
-    "cora": {"epochs": 1500, "encoder.width": 512},
-    "citeseer": {"encoder.width": 512, "encoder.heads": 2, "optimizer.weight_decay": 2e-5, "objective.power": 1.0,
-                 "augmentation.replace": 0.1},
-    "pubmed": {"epochs": 1000, "encoder.width": 1024, "optimizer.weight_decay": 1e-5, "augmentation.ratio": 0.75,
-               "augmentation.replace": 0.0},
-    "mutag": _GIN | {"epochs": 20, "optimizer.lr": 5e-4, "encoder.width": 32, "encoder.depth": 5, "encoder.readout": "sum",
-                     "encoder.activation": "prelu", "data.batch_size": 64, "augmentation.ratio": 0.75,
-                     "augmentation.replace": 0.1, "objective.power": 2.0},
-    "proteins": _PROTEINS,
-    "enzymes": _PROTEINS,  # not in the paper
-}
-SCGC = {
-    "cora": {"data.normalize": False},
-    "citeseer": {"data.normalize": False, "optimizer.lr": 1e-4},
-    "acm": {"method.order": 2, "method.contrast": 0.5},
-}
+
+def meta_paths():
+    words = {"data": "digit-words", "encoder": "context-gcn", "augmentation": "mask-once", "objective": "mse",
+             "experimental": True}
+    yield Recipe(
+        name="meow", target="ssl_graph.methods.meow:Meow", paper="arXiv:2212.13847",
+        summary="coarse and fine looks at nodes, negatives weighed by clusters", **words,
+        options=STEADY | {"epochs": 100, "optimizer.lr": 1e-3},
+        per_data={"acm": {"data.contexts": True, "optimizer.lr": 7e-4, "method.clusters": (100, 300)}})
+    yield Recipe(
+        name="adameow", target="ssl_graph.methods.meow:Meow", paper="arXiv:2212.13847",
+        summary="as meow, the weights of negatives learned", **words,
+        options=STEADY | {"epochs": 100, "optimizer.lr": 1e-3, "method.adaptive": True},
+        per_data={"acm": {"data.contexts": True, "optimizer.lr": 5e-5, "method.temperature": 1.0}})

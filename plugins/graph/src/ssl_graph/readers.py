@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from collections import defaultdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -101,6 +102,37 @@ def npz(path: Path) -> Raw:
         return Raw(held["x"], held["edge_index"], held.get("y"), masks)
     raise DataError(f"{path} holds {', '.join(held) or 'nothing'}.\n"
                     f"  Try: x (N, F) and edge_index (2, E), with y (N,) if there are labels")
+
+
+def holds_molecules(path: Path) -> bool:
+    """Whether a file is of points in space rather than of nodes and edges."""
+    if path.suffix != ".npz":
+        return path.suffix in (".sdf", ".xyz")
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return "places.npy" in archive.namelist()
+
+
+def mapped(folder: Path) -> Raw:
+    """Arrays in a folder: `x.npy` (N, F) and `edge_index.npy` (2, E), with `y.npy` (N,) and `train.npy`, `validation.npy` and
+    `test.npy` (positions or masks) if there are any. The features are mapped, not read: they may be larger than memory."""
+    def array(name: str, mode: Literal["c"] | None = None) -> Any:
+        path = folder / f"{name}.npy"
+        if not path.exists():
+            return None
+        try:
+            return np.load(path, mmap_mode=mode, allow_pickle=False)  # copied on write: the file stays as it is
+        except (ValueError, OSError, EOFError) as error:
+            raise DataError(f"{path} is no array of numbers: {error}") from error
+    x, edges = array("x", "c"), array("edge_index")
+    if edges is None:
+        raise DataError(f"{folder} holds x.npy, but no edge_index.npy (2, E)")
+    for name, held in (("x", x), ("edge_index", edges)):
+        if held.dtype.kind not in "biuf":
+            raise DataError(f"{folder / name}.npy should hold numbers, holds {held.dtype}")
+    folds = {name: fold for name in ("train", "validation", "test") if (fold := array(name)) is not None}
+    return Raw(x, edges, array("y"), folds)
 
 
 MASKS = (("train", "train"), ("validation", "val"), ("test", "test"))

@@ -19,7 +19,7 @@ from . import bags, decoding, kept, readers
 from .decoding import Modality, Wish
 from .findings import findings
 from .readers import Case, Known
-from .reduction import near_copies
+from .reduction import By, near_copies, redundant
 from .volumes import Crops, Prepared, Size, Volumes, prepared, unit
 
 Schema = Mapping[str, Any] | None
@@ -38,6 +38,9 @@ class Wanted:
         paired: cubes 2k and 2k + 1 of a batch are cut at the same place of two bodies.
         distinct: bits of 192 in which training volumes differ at least; of those that are nearer to each other the first one
             is trained on. 0 takes all. See `reduction`.
+        reduce: share of the training volumes that is left out because others stand for them, or because they show little.
+        reduce_by: `embedding` or `entropy`.
+        reduce_with: run directory whose encoder embeds; none: the voxels themselves, coarsely.
         seed: of the split.
         schema: what an encoder was trained on: its cubes' channels, size, mean and deviation.
     """
@@ -50,6 +53,9 @@ class Wanted:
     seed: int = 0
     schema: Schema = None
     distinct: int = 0
+    reduce: float = 0.0
+    reduce_by: By = "embedding"
+    reduce_with: Path | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 2:
@@ -86,6 +92,9 @@ def assembled(volumes: Sequence[Prepared], known: Known, where: str, wanted: Wan
     train = train[~torch.isin(train, torch.tensor(list(copies), dtype=torch.long))]
     skipped = [*skipped, *((names[i] if names else str(i), f"not trained on: nearly the same as {names[j] if names else j}")
                            for i, j in copies.items())]
+    left = redundant(volumes, train, names, wanted.reduce, wanted.reduce_by, wanted.reduce_with)
+    train = train[~torch.isin(train, torch.tensor(list(left), dtype=torch.long))]
+    skipped += [(names[i] if names else str(i), why) for i, why in left.items()]
     size = wanted.cube(volumes)
     facts = dict(wanted.schema or described(volumes, train, size))
     labels = known.labels
@@ -181,8 +190,9 @@ def synthetic(volumes: int = 200, side: int = 32, batch_size: int = 16, size: in
 def read(source: Any, batch_size: int = 16, size: int = 0, spacing: float | tuple[float, float, float] = 0.0,
          modality: Modality = "auto", window: tuple[float, float] = (-1000.0, 1000.0),
          percentiles: tuple[float, float] = (0.5, 99.5), orient: bool = True, label: str = "", suffix: str = "",
-         foreground: float = 0.5, repeats: int = 1, paired: bool = False, distinct: int = 0, skip: float = 0.1,
-         memory: float = 2.0, cache: Path | None = None, seed: int = 0, schema: Schema = None) -> Data:
+         foreground: float = 0.5, repeats: int = 1, paired: bool = False, distinct: int = 0, reduce: float = 0.0,
+         reduce_by: By = "embedding", reduce_with: Path | None = None, skip: float = 0.1, memory: float = 2.0,
+         cache: Path | None = None, seed: int = 0, schema: Schema = None) -> Data:
     """The user's own volumes: NIfTI, NRRD, MetaImage or DICOM in a folder, a BIDS tree or a manifest; `.npz`; or arrays.
 
     An `.npz` with `features`, `bag` and `labels` is a set of bags, for methods that learn from those; see `bags.from_npz`.
@@ -194,9 +204,9 @@ def read(source: Any, batch_size: int = 16, size: int = 0, spacing: float | tupl
         skip: largest share of unreadable volumes that is put up with; they are listed in the result.
         memory: GiB of prepared volumes to hold; more are kept in files and mapped, so that a crop reads its part only.
         cache: folder for those files; given, it is used in any case, and the next run decodes nothing again.
-        batch_size, size, foreground, repeats, paired, distinct, seed, schema: see `Wanted`.
+        batch_size, size, foreground, repeats, paired, distinct, reduce, reduce_by, reduce_with, seed, schema: see `Wanted`.
     """
-    wanted = Wanted(batch_size, size, foreground, repeats, paired, seed, schema, distinct)
+    wanted = Wanted(batch_size, size, foreground, repeats, paired, seed, schema, distinct, reduce, reduce_by, reduce_with)
     edges = (spacing,) * 3 if isinstance(spacing, (int, float)) else tuple(spacing)
     wish = Wish(edges, modality, window, percentiles, orient)  # type: ignore[arg-type]
     if not 0 <= skip <= 1:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ssl_core import Representation
 
+from . import monai_names
 from .vit import Facts, Normalized
 from .volumes import Volumes
 
@@ -93,6 +94,10 @@ class UNetEncoder(nn.Module):
     def whole(self, classes: int) -> BasicUNet:
         """The network of MONAI that this is the first half of, with fresh weights."""
         return BasicUNet(3, self.channels, classes, (*self.maps, self.maps[0]), norm=groups(self.maps[0]))
+
+    def translate(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """MONAI's names of the weights of a BasicUNet as ours, for `--init`."""
+        return monai_names.unet(state)
 
     def features(self, batch: Volumes) -> list[Tensor]:
         """Maps of each stage, (B, C, X', Y', Z'); sides should be multiples of 16."""

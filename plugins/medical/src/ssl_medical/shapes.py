@@ -1,6 +1,8 @@
 """Synthetic volumes to try things on, drawn by MONAI. They look like no organ."""
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -8,6 +10,7 @@ from torch import Tensor
 SEED = 20  # of the set itself; a run's seed moves the split only
 
 
+@lru_cache(maxsize=1)  # always the same; a check of a plugin asks for them once for each of its components
 def spheres(count: int, side: int, seed: int = SEED) -> tuple[Tensor, Tensor]:
     """Bright spheres in noise, and in two thirds of the volumes a lesion: a small blurred ball, brighter or darker.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ssl_core import Layout, Representation
 from ssl_core.transformer import Block, encoded, kept
 
+from . import monai_names
 from .volumes import Size, Volumes, blocks, unit
 
 Facts = tuple[float, ...]
@@ -91,6 +92,10 @@ class ViT(nn.Module):
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
+
+    def translate(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """MONAI's names of the weights of a ViT, or of the one in a UNETR, as ours, for `--init`. Our positions are fixed."""
+        return monai_names.vit(state, self.patch)
 
     def grid(self, batch: Volumes) -> Size:
         """Blocks along each axis. Raises: ValueError, where they do not divide the cube."""

@@ -91,6 +91,45 @@ class Perturb:
         return echo + F.one_hot(torch.zeros((), dtype=torch.long, device=device), tail)
 
 
+class Crops:
+    """Parts of recordings, long ones first, each in a room and a noise of its own (multi-crop, arXiv:2104.14294, for voices).
+
+    Args:
+        rate: samples per second, from the data.
+        large, small: how many long and short parts.
+        long, short: seconds of a part, at most; what is shorter is taken whole.
+        reverb, noise: share of the parts in a room, and with noise.
+        decay, snr: see `Perturb`.
+    """
+
+    def __init__(self, rate: int, large: int = 2, small: int = 2, long: float = 0.4, short: float = 0.25, reverb: float = 0.5,
+                 noise: float = 1.0, decay: Pair = (0.1, 0.5), snr: Pair = (5.0, 20.0)) -> None:
+        if large < 1 or small < 0 or not 0 < short <= long:
+            raise ValueError(f"wanted: a large part or more, 0 < short <= long; got {large=}, {small=}, {short=}, {long=}")
+        self.sizes = [round(rate * long)] * large + [round(rate * short)] * small
+        self.perturb = Perturb(rate, 1, speed=0.0, reverb=reverb, decay=decay, band=0.0, notch=0.0, noise=noise, snr=snr,
+                               gap=0.0)
+
+    def __call__(self, waves: Waves) -> tuple[Waves, ...]:
+        return tuple(self.perturb.view(part_of(waves, size)) for size in self.sizes)
+
+
+def part_of(waves: Waves, size: int) -> Waves:
+    """A stretch of `size` samples out of each recording, from anywhere in it."""
+    lengths = waves.lengths.clamp(max=size)
+    start = (torch.rand(len(lengths), device=lengths.device) * (waves.lengths - lengths + 1)).long()
+    there = within(lengths, min(size, waves.samples.shape[1]))
+    place = (start[:, None] + torch.arange(there.shape[1], device=lengths.device)).clamp(max=waves.samples.shape[1] - 1)
+    return Waves(waves.samples.gather(1, place) * there, lengths)
+
+
+class AsIs:
+    """One view: the recordings as they are."""
+
+    def __call__(self, waves: Waves) -> tuple[Waves, ...]:
+        return (waves,)
+
+
 def chance(x: Tensor, share: float) -> Tensor:
     """(B, 1) bool, True with probability `share`."""
     return torch.rand(len(x), 1, device=x.device) < share
@@ -108,7 +147,7 @@ def slope(distance: Tensor, soft: float = 0.02) -> Tensor:
 
 def at_speed(waves: Waves, factor: Tensor, slowest: float) -> Waves:
     """Each recording played `factor` times as fast, by linear interpolation: (B,) factors of `slowest` or more."""
-    samples, lengths = waves
+    samples, lengths, _ = waves
     size = int(samples.shape[1] / min(1.0, slowest)) + 1
     shorter = (lengths / factor).long().clamp(min=1)
     place = torch.arange(size, device=samples.device) * factor[:, None]
@@ -141,7 +180,7 @@ def mixed(waves: Waves, share: float, noise: float = 0.1) -> Waves:
         share: of the recordings that are mixed.
         noise: share of these that get noise.
     """
-    (samples, lengths), items = waves, len(waves.lengths)
+    (samples, lengths, _), items = waves, len(waves.lengths)
     if items < 2:
         return waves
     shift = 1 + (torch.rand((), device=samples.device) * (items - 1)).long()

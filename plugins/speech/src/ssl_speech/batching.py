@@ -80,16 +80,26 @@ class Loader:
         plan: the rows of every batch of an epoch; draws from torch's generator; always as many batches.
         size: that number.
         workers: threads that decode ahead; 0 to decode when asked.
+        labels: (N,) long, of each recording of the store; None for batches without.
     """
 
-    def __init__(self, store: Store, plan: Callable[[], list[list[Row]]], size: int, workers: int = 0) -> None:
+    def __init__(self, store: Store, plan: Callable[[], list[list[Row]]], size: int, workers: int = 0,
+                 labels: Tensor | None = None) -> None:
         self.store, self.plan, self.size, self.workers = store, plan, size, workers
+        self.labels = None if labels is None else labels.tolist()
 
     def __len__(self) -> int:
         return self.size
 
     def batch(self, rows: list[Row]) -> Waves:
-        return collate([torch.cat([self.store[piece] for piece in row]) for row in rows])
+        joined = [torch.cat([self.store[piece] for piece in row]) for row in rows]
+        return collate(joined, None if self.labels is None else [self.label(row) for row in rows])
+
+    def label(self, row: Row) -> int:
+        """That of all pieces of a row; -1 where they differ."""
+        assert self.labels is not None
+        found = {self.labels[piece.item] for piece in row}
+        return found.pop() if len(found) == 1 else -1
 
     def __iter__(self) -> Iterator[Waves]:
         batches = self.plan()

@@ -81,7 +81,7 @@ def vowels(items: int = 300, speakers: int = 6, noise: float = 0.03, label: Lite
     """
     from .synthesis import WORDS, utterances
     rate = int((schema or {}).get("rate", rate))
-    made, word, speaker = utterances(items, speakers, rate, noise, seed)
+    made, word, speaker, _ = utterances(items, speakers, rate, noise, seed)
     named = [WORDS[i] if label == "word" else str(j) for i, j in zip(word.tolist(), speaker.tolist(), strict=True)]
     clips = [Clip(f"vowels/{i}", samples.numpy(), rate, label=name)
              for i, (samples, name) in enumerate(zip(made, named, strict=True))]
@@ -158,12 +158,18 @@ def assembled(clips: Sequence[Clip], reading: Reading, where: str, seed: int) ->
     else:
         plan = Buckets(learn, store.lengths[learn], budget, longest)
     fixed = in_order(items, store.lengths, budget, longest)
-    return Data(train=Loader(store, plan, len(plan), reading.workers), size=len(learn),
+    train = Loader(store, plan, len(plan), reading.workers, labels if classes else None)
+    return Data(train=train, size=len(learn), target=told if classes else None,
                 items=Loader(store, lambda: fixed, len(fixed), reading.workers), labels=labels if classes else None,
                 folds=folds if classes else {}, raw=Plain(reading.rate, reading.raw), preview=Spectrograms(reading.rate),
                 facts={"rate": reading.rate, **({"classes": len(classes)} if classes else {})}, schema={"rate": reading.rate},
                 names=[clip.name for clip in store.clips], classes=classes or None, skipped=store.skipped,
                 findings=lambda: findings(store), fingerprint=fingerprint(store))
+
+
+def told(waves: Waves) -> Tensor | None:
+    """The labels that came with a training batch."""
+    return waves.labels
 
 
 def opened(clips: Sequence[Clip], reading: Reading, where: str) -> Store:

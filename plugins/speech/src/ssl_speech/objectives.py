@@ -19,23 +19,25 @@ class WithinContrast(nn.Module):
     Args:
         temperature: of the softmax over cosine similarities.
         negatives: distractors drawn for each frame; 0 for all other hidden frames of the recording.
+        cosine: compare by cosine, or by the plain product of the rows (SSAST, arXiv:2110.09784, equation 1).
     """
 
     by_item = True  # it is told which recording each row belongs to, and its code
 
-    def __init__(self, temperature: float = 0.1, negatives: int = 100) -> None:
+    def __init__(self, temperature: float = 0.1, negatives: int = 100, cosine: bool = True) -> None:
         super().__init__()
         if temperature <= 0 or negatives < 0:
             raise ValueError(f"temperature should be positive and negatives 0 or more, got {temperature} and {negatives}")
-        self.temperature, self.negatives = temperature, negatives
+        self.temperature, self.negatives, self.cosine = temperature, negatives, cosine
 
     def forward(self, a: Tensor, b: Tensor, owner: Tensor | None = None, codes: Tensor | None = None) -> Tensor:
         """Predictions (N, D), targets (N, D), recording of each (N,) ascending, its code (N,) long -> ()."""
         owner = torch.zeros(len(a), dtype=torch.long, device=a.device) if owner is None else owner
         codes = torch.arange(len(a), device=a.device) if codes is None else codes
         items = int(owner[-1]) + 1
-        rows, valid = pad(F.normalize(a, dim=1), owner, items)  # (B, M, D)
-        columns, names = pad(F.normalize(b, dim=1), owner, items)[0], pad(codes[:, None], owner, items)[0][..., 0]
+        a, b = (F.normalize(a, dim=1), F.normalize(b, dim=1)) if self.cosine else (a, b)
+        rows, valid = pad(a, owner, items)  # (B, M, D)
+        columns, names = pad(b, owner, items)[0], pad(codes[:, None], owner, items)[0][..., 0]
         logits = rows @ columns.transpose(1, 2) / self.temperature  # (B, M, M)
         right = logits.diagonal(dim1=1, dim2=2)
         if self.negatives:
@@ -57,6 +59,16 @@ class CrossEntropy(nn.Module):
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Logits (N, K), classes (N,) long -> ()."""
         return F.cross_entropy(a, b)
+
+
+class Binary(nn.Module):
+    """Say of each candidate by itself whether it is the right one (wav2vec, arXiv:1904.05862, equation 2)."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Logits (N, K), the right column of each row (N,) long -> (); summed over candidates, as the paper's weight of
+        negatives is their number."""
+        right = a.gather(1, b[:, None])[:, 0]
+        return (F.softplus(a).sum(dim=1) - F.softplus(right) + F.softplus(-right)).mean()
 
 
 class L1(nn.Module):

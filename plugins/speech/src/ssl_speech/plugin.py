@@ -3,7 +3,7 @@ from ssl_core import Augmentation, Component, Dataset, Recipe, hookimpl
 
 #: Cases of `sslrun check speech` that fail, and why.
 expected_failures = {f"method {name}: gradients": "the encoder's embedding of hidden frames is for other methods"
-                     for name in ("tera", "speech-simclr", "speech-vicreg")}
+                     for name in ("tera", "speech-simclr", "speech-vicreg", "supcon-speech", "dm-codec")}
 
 
 @hookimpl
@@ -12,12 +12,25 @@ def ssl_encoders():
                     summary="convolutions over samples, then a transformer: tiny, base, large")
     yield Component(name="mel", target="ssl_speech.encoders:Mel", paper="arXiv:2007.06028",
                     summary="a transformer over log-mel frames")
+    yield Component(name="wav2vec", target="ssl_speech.causal:CausalWav2Vec", paper="arXiv:1904.05862",
+                    summary="convolutions over samples, then over past frames; with codes in between if asked")
+    yield Component(name="conformer", target="ssl_speech.conformer:Conformer", paper="arXiv:2005.08100",
+                    summary="conformer blocks over log-mel frames")
+    yield Component(name="ecapa-tdnn", target="ssl_speech.ecapa:ECAPA", paper="arXiv:2005.07143",
+                    summary="one vector for a voice, from convolutions and attention over time")
+    yield Component(name="patches", target="ssl_speech.patches:Patches", paper="arXiv:2110.09784",
+                    summary="attention or bidirectional Mamba over patches of the log-mel spectrogram")
 
 
 @hookimpl
 def ssl_augmentations():
     yield Augmentation(name="spans", makes="mask", target="ssl_speech.masks:SpanMask", paper="arXiv:2006.11477",
                        summary="hide spans of frames")
+    yield Augmentation(name="squares", makes="mask", target="ssl_speech.masks:ClusterMask", paper="arXiv:2110.09784",
+                       summary="hide squares of patches")
+    yield Augmentation(name="as-is", target="ssl_speech.augmentations:AsIs", summary="recordings as they are, one view")
+    yield Augmentation(name="crops", target="ssl_speech.augmentations:Crops", paper="arXiv:2104.14294",
+                       summary="long and short parts, each in a room and a noise of its own")
     yield Augmentation(name="perturb", target="ssl_speech.augmentations:Perturb",
                        summary="speed, room, band limits, noise, gaps and gain of the waveform")
 
@@ -26,6 +39,8 @@ def ssl_augmentations():
 def ssl_objectives():
     yield Component(name="within-contrast", target="ssl_speech.objectives:WithinContrast", paper="arXiv:2006.11477",
                     summary="tell the right frame from others of the same recording")
+    yield Component(name="binary", target="ssl_speech.objectives:Binary", paper="arXiv:1904.05862",
+                    summary="say of each candidate whether it is the right one")
     yield Component(name="cross-entropy", target="ssl_speech.objectives:CrossEntropy", summary="name the right class")
     yield Component(name="l1", target="ssl_speech.objectives:L1", summary="predict the target, mean absolute error")
 
@@ -38,6 +53,11 @@ def ssl_datasets():
                   licence="CC BY-SA 4.0")
     yield Dataset(name="file", target="ssl_speech.data:read", reads=True,
                   summary="your own: a folder, a manifest (.tsv, .jsonl, wav.scp), a recording, or arrays")
+
+
+@hookimpl
+def ssl_probes():
+    yield Component(name="eer", target="ssl_speech.probes:eer", summary="equal error rate of verifying speakers")
 
 
 @hookimpl
@@ -60,6 +80,10 @@ def ssl_methods():
         objective="cross-entropy", summary="hubert with other voices and noise laid over, and gated relative positions",
         options=adam | short | {"augmentation.ratio": 0.8, "method.mix": 0.2, "encoder.positions": "gated"}, per_data=fsdd)
     yield Recipe(
+        name="hubertopic", target="ssl_speech.methods.hubert:HuBERT", paper="arXiv:2310.03975", experimental=True, **masked,
+        objective="cross-entropy", summary="hubert that also tells the topic of the recording",
+        options=adam | short | {"augmentation.ratio": 0.8, "method.topics": 8}, per_data=fsdd)
+    yield Recipe(
         name="data2vec-audio", target="ssl_speech.methods.data2vec:Data2Vec", paper="arXiv:2202.03555", **masked,
         objective="mse", summary="predict a slow teacher's upper layers behind hidden frames",
         options=adam | short | {"optimizer.lr": 1e-3, "augmentation.least": 1}, per_data=fsdd)
@@ -74,6 +98,31 @@ def ssl_methods():
         augmentation="spans", objective="l1", summary="undo alterations of time, frequency and magnitude",
         options=adam | {"optimizer.lr": 1e-3, "encoder.hop": 0.01, "augmentation.ratio": 0.15, "augmentation.span": 7,
                         "augmentation.least": 1})
+    future = {"data": "vowels", "encoder": "wav2vec", "augmentation": "as-is"}
+    yield Recipe(
+        name="wav2vec", target="ssl_speech.methods.wav2vec:Wav2Vec", paper="arXiv:1904.05862", **future, objective="binary",
+        summary="tell the frames to come from others", options=adam | {"optimizer.lr": 1e-3}, per_data=fsdd)
+    yield Recipe(
+        name="vq-wav2vec", target="ssl_speech.methods.wav2vec:Wav2Vec", paper="arXiv:1910.05453", **future,
+        objective="cross-entropy", summary="wav2vec between codes, by Gumbel softmax or k-means",
+        options=adam | {"optimizer.lr": 1e-3, "encoder.codes": "gumbel"}, per_data=fsdd)
+    patches = {"data": "vowels", "encoder": "patches", "augmentation": "squares", "objective": "within-contrast"}
+    product = {"objective.cosine": False, "objective.temperature": 1.0, "objective.negatives": 0, "optimizer.lr": 1e-3}
+    yield Recipe(
+        name="ssast", target="ssl_speech.methods.ssast:SSAST", paper="arXiv:2110.09784", **patches,
+        summary="find and paint hidden patches of the spectrogram", options=adam | product)
+    yield Recipe(
+        name="ssamba", target="ssl_speech.methods.ssast:SSAST", paper="arXiv:2405.11831", **patches,
+        summary="ssast with bidirectional Mamba", options=adam | product | {"encoder.blocks": "mamba"})
+    yield Recipe(
+        name="speecht5", target="ssl_speech.methods.speecht5:SpeechT5", paper="arXiv:2110.07205", experimental=True, **masked,
+        objective="cross-entropy", summary="hubert, and a decoder that speaks from states mixed with codes; no text",
+        options=adam | short | {"augmentation.ratio": 0.8}, per_data=fsdd)
+    yield Recipe(
+        name="dm-codec", target="ssl_speech.methods.dm_codec:DMCodec", paper="arXiv:2410.15017", experimental=True,
+        data="vowels", encoder="wav2vec2", augmentation="as-is", objective="l1",
+        summary="a codec whose codes resemble features of other models; no adversary",
+        options=adam | {"optimizer.lr": 1e-3}, per_data=fsdd)
     views = {"data": "vowels", "encoder": "mel", "augmentation": "perturb"}
     joined = {"fsdd": {"data.join": 0.0}}  # a view shows one word
     yield Recipe(
@@ -84,3 +133,14 @@ def ssl_methods():
         name="speech-vicreg", target="ssl_core:JointEmbedding", paper="arXiv:2105.04906", **views, objective="vicreg",
         summary="agree on perturbed views, with variance and without covariance", per_data=joined,
         options=adam | {"optimizer.lr": 1e-3, "method.projector": (256, 256)})
+    speaker = {"data.label": "speaker"}
+    yield Recipe(
+        name="ca-dino", target="ssl_speech.methods.ca_dino:CADino", paper="arXiv:2304.05754", experimental=True, data="vowels",
+        encoder="ecapa-tdnn", augmentation="crops", objective="dino", per_data={"vowels": speaker, "fsdd": speaker},
+        summary="dino on voices, targets from the same cluster, then gated and corrected pseudo-labels",
+        options=adam | {"optimizer.lr": 3e-3, "objective.prototypes": 256, "objective.momentum": 0.99, "objective.centre": 0.99,
+                        "objective.frozen": 0.0})
+    yield Recipe(
+        name="supcon-speech", target="ssl_speech.methods.supcon:SupConSpeech", paper="arXiv:2004.11362", **views,
+        objective="supcon", summary="contrast by labels, alone or beside naming them", per_data=joined,
+        options=adam | {"optimizer.lr": 1e-3, "objective.temperature": 0.1})

@@ -1,4 +1,5 @@
-"""Product quantisation by Gumbel softmax (wav2vec 2.0, arXiv:2006.11477, section 2; vq-wav2vec, arXiv:1910.05453)."""
+"""Frames as codes: by Gumbel softmax (wav2vec 2.0, arXiv:2006.11477, section 2), the nearest entry (vq-wav2vec,
+arXiv:1910.05453), or what is left to a further codebook (residual quantisation, arXiv:2107.03312)."""
 from __future__ import annotations
 
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from ssl_core import Progress
 
+from .clusters import kmeans
+
 
 class Quantised(NamedTuple):
     """Frames as codes.
@@ -18,12 +21,14 @@ class Quantised(NamedTuple):
         codes: (N, G) long, the entry of each group.
         diversity: (), 0 when all entries are used alike, near 1 when one is.
         perplexity: (), entries in use, summed over groups, at most G * V; by hard choices.
+        commit: (), distance of frames and entries, which moves either to the other; 0 for a choice by Gumbel softmax.
     """
 
     rows: Tensor
     codes: Tensor
     diversity: Tensor
     perplexity: Tensor
+    commit: Tensor | float = 0.0
 
 
 class ProductQuantizer(nn.Module):
@@ -78,3 +83,68 @@ class ProductQuantizer(nn.Module):
 def perplexity(shares: Tensor) -> Tensor:
     """Exponential of the entropy, summed over groups: (G, V) -> ()."""
     return torch.special.entr(shares).sum(dim=1).exp().sum()
+
+
+class Nearest(nn.Module):
+    """The nearest of V entries in each of G groups; the gradient is copied (vq-wav2vec, arXiv:1910.05453, section 3.2).
+
+    Args:
+        width: of the frames; each group has an equal part.
+        groups, entries: G and V.
+        pull: weight of moving frames to entries, beside that of moving entries to frames (gamma).
+    """
+
+    def __init__(self, width: int, groups: int = 2, entries: int = 320, pull: float = 0.25) -> None:
+        super().__init__()
+        if width % groups:
+            raise ValueError(f"the width of the frames should be a multiple of groups={groups}, got {width}")
+        self.groups, self.entries, self.pull = groups, entries, pull
+        self.book = nn.Parameter(torch.randn(groups, entries, width // groups))
+
+    def forward(self, frames: Tensor) -> Quantised:
+        """(N, C) -> codes and the entries (N, C)."""
+        with torch.autocast(frames.device.type, enabled=False):
+            parts = frames.float().unflatten(1, (self.groups, -1))  # (N, G, C / G)
+            away = self.book.square().sum(dim=2) / 2 - torch.einsum("ngd,gvd->ngv", parts, self.book)
+            codes = away.argmin(dim=2)  # (N, G)
+            chosen = self.book[torch.arange(self.groups, device=codes.device), codes]
+            commit = F.mse_loss(chosen, parts.detach()) + self.pull * F.mse_loss(parts, chosen.detach())
+            rows = (parts + (chosen - parts).detach()).flatten(1)
+            shares = torch.stack([torch.bincount(c, minlength=self.entries) for c in codes.T]).float() / max(1, len(codes))
+            used, total = perplexity(shares), self.groups * self.entries
+            return Quantised(rows, codes, (total - used) / total, used, commit)
+
+    @torch.no_grad()
+    def settle(self, frames: Tensor) -> None:
+        """Entries from k-means of frames (N, C), so that all of them are in use at the start."""
+        for group, part in enumerate(frames.float().unflatten(1, (self.groups, -1)).unbind(1)):
+            self.book[group] = kmeans(part, self.entries)
+
+
+class Residual(nn.Module):
+    """Codebooks one after the other, each for what those before it left (SoundStream, arXiv:2107.03312, section III-C).
+
+    Args:
+        width: of the frames.
+        books, entries: how many codebooks, and entries in each.
+    """
+
+    def __init__(self, width: int, books: int = 8, entries: int = 1024) -> None:
+        super().__init__()
+        self.books = nn.ModuleList(Nearest(width, 1, entries, 1.0) for _ in range(books))
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, list[Quantised]]:
+        """(N, C) -> the sum of the entries (N, C), with the gradient copied, and what each codebook made of its part."""
+        left, found = frames, []
+        for book in self.books:
+            found.append(book(left))
+            left = left - found[-1].rows.detach()
+        total = torch.stack([part.rows.detach() for part in found]).sum(dim=0)
+        return frames + (total - frames).detach(), found
+
+    @torch.no_grad()
+    def settle(self, frames: Tensor) -> None:
+        """All codebooks from k-means of what is left to them."""
+        for book in self.books:
+            book.settle(frames)
+            frames = frames - book(frames).rows

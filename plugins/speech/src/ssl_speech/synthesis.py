@@ -5,6 +5,7 @@ They are synthetic: good for a first look and for tests, not for claims about sp
 from __future__ import annotations
 
 from math import pi
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +18,22 @@ WIDTHS = (80.0, 100.0, 150.0)  # of the formants, in Hz
 WORDS = ("ai", "ia", "eu", "oa", "io", "ue", "aeo", "oea", "iou", "uai")
 
 
-def utterances(count: int, speakers: int, rate: int, noise: float, seed: int) -> tuple[list[Tensor], Tensor, Tensor]:
+class Spoken(NamedTuple):
+    """Words of vowels.
+
+    Args:
+        samples: recordings, (T,) each.
+        words, speakers: of each recording, (N,) long.
+        vowels: of each sample of each recording, (T,) long, by their order in `FORMANTS`; -1 before and after the word.
+    """
+
+    samples: list[Tensor]
+    words: Tensor
+    speakers: Tensor
+    vowels: list[Tensor]
+
+
+def utterances(count: int, speakers: int, rate: int, noise: float, seed: int) -> Spoken:
     """Words of vowels, one per recording.
 
     Args:
@@ -26,16 +42,13 @@ def utterances(count: int, speakers: int, rate: int, noise: float, seed: int) ->
         rate: samples per second.
         noise: of the background, as a share of the level of the voice.
         seed: of everything that is drawn.
-
-    Returns:
-        Recordings (T,), the word of each (count,) and the speaker of each (count,).
     """
     g = torch.Generator().manual_seed(seed)
     pitch = torch.linspace(90, 230, speakers)[torch.randperm(speakers, generator=g)]
     tract = torch.linspace(0.85, 1.2, speakers)[torch.randperm(speakers, generator=g)]
     word = torch.arange(count) % len(WORDS)
     speaker = torch.arange(count) // len(WORDS) % speakers
-    made = []
+    made, said, names = [], [], list(FORMANTS)
     for w, s in zip(word.tolist(), speaker.tolist(), strict=True):
         vowels = list(WORDS[w])
         each = (0.12 + 0.1 * torch.rand(len(vowels), generator=g)) * rate
@@ -45,7 +58,9 @@ def utterances(count: int, speakers: int, rate: int, noise: float, seed: int) ->
         whole = torch.cat([edge[0], spoken / spoken.abs().max(), edge[1]])
         level = 0.1 + 0.5 * torch.rand((), generator=g)
         made.append(level * (whole + noise * torch.randn(len(whole), generator=g)).clamp(-1, 1))
-    return made, word, speaker
+        spoken_vowels = torch.tensor([names.index(v) for v in vowels]).repeat_interleave(each.long())
+        said.append(torch.cat([edge[0].long() - 1, spoken_vowels, edge[1].long() - 1]))
+    return Spoken(made, word, speaker, said)
 
 
 def word_of(vowels: list[str], each: Tensor, f0: float, tract: float, rate: int, g: torch.Generator) -> Tensor:

@@ -1,6 +1,7 @@
 """The context network of wav2vec 2.0 and its relatives: convolutional positions, then a transformer (arXiv:2006.11477)."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import log, sqrt
 
 import torch
@@ -108,21 +109,26 @@ class Transformer(nn.Module):
         layer_drop: share of blocks left out while training.
         pre_norm: normalise before each part of a block, as in LARGE.
         gated: add WavLM's gated relative positions to the attention (arXiv:2110.13900, section 3.2).
+        blocks: others than attention blocks, called like them; they are left as they were initialised.
+        positions: other than convolutional ones: what is added to (B, L, D).
+        norm: normalise each frame of the front end.
     """
 
     def __init__(self, inputs: int, width: int, depth: int, heads: int, inner: int, kernel: int, groups: int,
-                 dropout: float = 0.0, layer_drop: float = 0.0, pre_norm: bool = False, gated: bool = False) -> None:
+                 dropout: float = 0.0, layer_drop: float = 0.0, pre_norm: bool = False, gated: bool = False,
+                 blocks: Iterable[nn.Module] | None = None, positions: nn.Module | None = None, norm: bool = True) -> None:
         super().__init__()
         if width % heads or width % groups:
             raise ValueError(f"width should be a multiple of heads={heads} and of {groups} groups, got {width}")
         self.width, self.layer_drop, self.pre_norm = width, layer_drop, pre_norm
-        self.norm, self.project = nn.LayerNorm(inputs), nn.Linear(inputs, width)
+        self.norm, self.project = nn.LayerNorm(inputs) if norm else nn.Identity(), nn.Linear(inputs, width)
         self.mask = nn.Parameter(torch.rand(width))
-        self.positions, self.drop = ConvPositions(width, kernel, groups), nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, inner, dropout, pre_norm, gated) for _ in range(depth))
+        self.positions, self.drop = positions or ConvPositions(width, kernel, groups), nn.Dropout(dropout)
+        made = (Block(width, heads, inner, dropout, pre_norm, gated) for _ in range(depth))
+        self.blocks = nn.ModuleList(made if blocks is None else blocks)
         self.relative = Distances(heads) if gated else None
         self.last = nn.LayerNorm(width)
-        for layer in self.blocks.modules():  # as in BERT: small weights make an untrained block nearly the identity
+        for layer in self.blocks.modules() if blocks is None else ():  # as in BERT: untrained blocks are nearly the identity
             if isinstance(layer, nn.Linear):
                 nn.init.normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)

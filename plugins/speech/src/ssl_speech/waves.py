@@ -15,16 +15,18 @@ class Waves(NamedTuple):
     Args:
         samples: (B, T) float, about +-1; zeros behind the end of each recording.
         lengths: (B,) long, samples of each recording.
+        labels: (B,) long, -1 where there is none; for methods that learn from labels, None elsewhere.
     """
 
     samples: Tensor
     lengths: Tensor
+    labels: Tensor | None = None
 
 
-def collate(recordings: Sequence[Tensor]) -> Waves:
+def collate(recordings: Sequence[Tensor], labels: Sequence[int] | None = None) -> Waves:
     """Recordings (T,) of any lengths as one batch."""
     lengths = torch.tensor([len(r) for r in recordings])
-    return Waves(pad_sequence(list(recordings), batch_first=True), lengths)
+    return Waves(pad_sequence(list(recordings), batch_first=True), lengths, None if labels is None else torch.tensor(labels))
 
 
 def within(lengths: Tensor, size: int) -> Tensor:

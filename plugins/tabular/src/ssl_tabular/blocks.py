@@ -36,7 +36,7 @@ class Block(nn.Module):
             width = x.shape[2]
             (q,) = self.split(F.linear(pick(x), self.qkv.weight[:width], self.qkv.bias[:width]))
             k, v = self.split(F.linear(x, self.qkv.weight[width:], self.qkv.bias[width:]))
-            mask = None if mask is None else pick(mask[None])
+            mask = None if mask is None else pick(mask[None])[0]  # two axes: with three, attention takes its slow way
         seen = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0)
         return self.out(seen.transpose(1, 2).flatten(2))
 

@@ -7,7 +7,7 @@ A column is described by a record of plain JSON values, so that the description 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,11 +24,22 @@ MONTHS, WEEKDAYS = 12, 7
 DAY = 86_400_000_000  # microseconds
 
 
-def kind_of(column: pa.ChunkedArray, name: str, where: str, first: int) -> str:
+class Start(NamedTuple):
+    """Where the first row of a table stands: `Start("line", 2)` in text with a header, `Start()` where there are no lines."""
+
+    word: str = "row"
+    number: int = 1
+
+    def at(self, row: int) -> str:
+        """What messages call a row, counted from 0."""
+        return f"{self.word} {self.number + row}"
+
+
+def kind_of(column: pa.ChunkedArray, name: str, where: str, first: Start) -> str:
     """`numeric`, `categorical`, `boolean`, `date`, or `empty` for a column without any value.
 
     Args:
-        first: the line of the first row, for messages.
+        first: where the first row stands, for messages.
 
     Raises:
         DataError: half or more of the values are numbers, but not all.
@@ -49,7 +60,7 @@ def kind_of(column: pa.ChunkedArray, name: str, where: str, first: int) -> str:
     if wrong.sum() <= len(present) / 2:
         row = int(wrong.argmax())
         word = column[row].as_py()
-        raise DataError(f"{where}, line {first + row}, column {name!r}: {word!r} is no number, most others are.\n"
+        raise DataError(f"{where}, {first.at(row)}, column {name!r}: {word!r} is no number, most others are.\n"
                         f"  Try: data.categorical=[{name}], or data.missing=[{word}] if it stands for none")
     if set(pc.unique(pc.utf8_lower(present)).to_pylist()) in YES_NO:
         return "boolean"
@@ -67,7 +78,7 @@ def coerced(column: pa.ChunkedArray) -> np.ndarray:
     return np.asarray(pd.to_numeric(pd.Series(column.to_numpy(), dtype=object), errors="coerce"), dtype=np.float64)
 
 
-def numbers(column: pa.ChunkedArray, name: str, where: str, first: int, infinite: str = "error") -> np.ndarray:
+def numbers(column: pa.ChunkedArray, name: str, where: str, first: Start, infinite: str = "error") -> np.ndarray:
     """(n,) float64, NaN where missing.
 
     Args:
@@ -82,7 +93,7 @@ def numbers(column: pa.ChunkedArray, name: str, where: str, first: int, infinite
         wrong = np.isnan(values) & ~nulls(column)
         if wrong.any():
             row = int(wrong.argmax())
-            raise DataError(f"{where}, line {first + row}, column {name!r}: {column[row].as_py()!r} is no number")
+            raise DataError(f"{where}, {first.at(row)}, column {name!r}: {column[row].as_py()!r} is no number")
     elif pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         found = days(column)
         assert found is not None
@@ -96,7 +107,7 @@ def numbers(column: pa.ChunkedArray, name: str, where: str, first: int, infinite
     endless = np.isinf(values)
     if endless.any() and infinite == "error":
         row = int(endless.argmax())
-        raise DataError(f"{where}, line {first + row}, column {name!r}: {values[row]} ({endless.sum()} such values).\n"
+        raise DataError(f"{where}, {first.at(row)}, column {name!r}: {values[row]} ({endless.sum()} such values).\n"
                         f"  Try: data.infinite=missing, or data.drop=[{name}]")
     values[endless] = np.nan
     return values
@@ -132,7 +143,7 @@ def words(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.string()) if not pa.types.is_null(kind) else pa.chunked_array([pa.nulls(len(column), pa.string())])
 
 
-def fit(name: str, kind: str, column: pa.ChunkedArray, train: np.ndarray, where: str, first: int, *, scale: Scale,
+def fit(name: str, kind: str, column: pa.ChunkedArray, train: np.ndarray, where: str, first: Start, *, scale: Scale,
         max_categories: int, infinite: str, chosen: bool) -> Record:
     """What the training rows say of a column.
 
@@ -208,7 +219,7 @@ def named(codes: np.ndarray, record: Mapping[str, Any]) -> list[str]:
     return [words[code] if code in words else record["categories"][code - KNOWN] for code in codes.tolist()]
 
 
-def encode(record: Record, column: pa.ChunkedArray, where: str, first: int, infinite: str
+def encode(record: Record, column: pa.ChunkedArray, where: str, first: Start, infinite: str
            ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """A column as tensors need it: scaled numbers with NaN for missing, and codes. A date gives one number and two codes."""
     name, kind = record["name"], record["kind"]
@@ -228,7 +239,7 @@ def encode(record: Record, column: pa.ChunkedArray, where: str, first: int, infi
     return [], [np.where(nulls(text), MISSING, codes)]
 
 
-def _dates(column: pa.ChunkedArray, name: str, where: str, first: int, infinite: str = "error") -> np.ndarray:
+def _dates(column: pa.ChunkedArray, name: str, where: str, first: Start, infinite: str = "error") -> np.ndarray:
     found = days(column) if not pa.types.is_null(column.type) else np.full(len(column), np.nan)
     if found is None:
         raise DataError(f"{where}, column {name!r} holds what is no date: {column.drop_null()[0].as_py()!r}, ...\n"

@@ -17,13 +17,15 @@ from torch import Tensor
 from ssl_core import Data, DataError
 
 from . import readers, schema as schemas
-from .columns import Scale
+from .columns import Scale, Start
 from .findings import findings, raw_columns
+from .pairs import halves, images_of, joined
 from .rows import RowBatches, Rows, features
 
 CACHE = Path(os.environ.get("SSL_DATA", "~/.cache/ssl-core")).expanduser() / "tabular"
 Task = Literal["auto", "classes", "quantity"]
 Learn = Literal["train", "all"]
+UNDER_HEADER = Start("line", 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +53,15 @@ class Reading:
     learn: Learn = "train"
 
 
-def from_table(table: pa.Table, where: str, reading: Reading, *, batch_size: int, seed: int, first: int = 2,
+def from_table(table: pa.Table, where: str, reading: Reading, *, batch_size: int, seed: int, first: Start = UNDER_HEADER,
                official: Mapping[str, np.ndarray] | None = None, schema: Mapping[str, Any] | None = None) -> Data:
     """The record of a table.
 
     Args:
         where: what to call it in messages.
-        first: the line of its first row.
+        first: where its first row stands, for messages.
         official: positions of given folds; without a validation fold, a fifth of the training fold is taken by `seed`.
-        schema: of the table that an encoder was trained on, to read these rows by; nothing is learned from them then.
+        schema: of the table that an encoder was trained on, to read these rows by; no scale or category is learned then.
     """
     n = table.num_rows
     if n < (1 if schema else 2):
@@ -71,7 +73,7 @@ def from_table(table: pa.Table, where: str, reading: Reading, *, batch_size: int
     else:
         target = schemas.target_of(table, reading.target, reading.task, where, first)
     folds = split(n, seed, where, official, needed=target is not None and not schema)
-    train = folds["train"].numpy() if target is not None else np.arange(n)
+    train = folds["train"].numpy() if target is not None and n > 2 else np.arange(n)
     labels = None
     if target is not None:
         labels = schemas.labels_of(table, target, where, first, None if schema else train)
@@ -79,7 +81,7 @@ def from_table(table: pa.Table, where: str, reading: Reading, *, batch_size: int
         table, where, first, train, kinds=reading.kinds, target=reading.target, labels=target, scale=reading.scale,
         max_categories=reading.max_categories, missing=reading.missing, infinite=reading.infinite)
     rows, left = schemas.encode(table, found, where, first)
-    learned = torch.from_numpy(train) if reading.learn == "train" and not schema else torch.arange(n)
+    learned = torch.from_numpy(train) if reading.learn == "train" else torch.arange(n)
     return record(rows, labels, folds if labels is not None else {}, found, learned, batch_size, left)
 
 
@@ -129,6 +131,9 @@ def read(source: Any, target: str = "", task: Task = "auto", categorical: tuple[
          stream: bool = False, sample: int = 200_000, mix: int = 4, schema: dict[str, Any] | None = None) -> Data:
     """The user's own table: CSV, TSV, Parquet, Arrow, a pandas or polars DataFrame, an array. Its folds are drawn by `seed`.
 
+    Rows with an image each are a folder with one table and one `.npy` or `.npz` of `images`, or a pair of table and array.
+    Another folder of tables is read as a lake, whose items are columns; see `lake.read`.
+
     Args:
         source: the path or the object.
         target: the column that holds the labels; "" for none.
@@ -168,9 +173,16 @@ def read(source: Any, target: str = "", task: Task = "auto", categorical: tuple[
             raise DataError("data.stream=true needs a path, and data.mix of 1, data.sample and data.batch_size of 2 or more")
         return streamed(Path(source), reading, kinds, split, drop=drop, batch_size=batch_size, seed=seed, sample=sample,
                         mix=mix, schema=known)
+    both = halves(source)
+    if both is None and isinstance(source, (str, Path)) and Path(source).is_dir():
+        from .lake import read as tables
+        return tables(Path(source), gaps, seed=seed)
+    source, images = both or (source, None)
     table = readers.table(source, where, delimiter=delimiter, encoding=encoding, header=header, missing=gaps, drop=drop)
-    first = 2 if header and isinstance(source, (str, Path)) and readers.is_text(Path(source)) else 1
-    return from_table(table, where, reading, batch_size=batch_size, seed=seed, first=first, schema=known)
+    lines = isinstance(source, (str, Path)) and readers.is_text(Path(source))
+    first = (UNDER_HEADER if header else Start("line", 1)) if lines else Start()
+    found = from_table(table, where, reading, batch_size=batch_size, seed=seed, first=first, schema=known)
+    return found if both is None else joined(found, images_of(images, where), where)
 
 
 def breast_cancer(scale: Scale = "quantile", learn: Learn = "train", batch_size: int = 128, seed: int = 0) -> Data:
@@ -184,7 +196,7 @@ def breast_cancer(scale: Scale = "quantile", learn: Learn = "train", batch_size:
     columns = {str(name): found.data[:, i] for i, name in enumerate(found.feature_names)}
     table = pa.table(columns | {"diagnosis": found.target_names[found.target].astype(object)})
     return from_table(table, "breast-cancer", Reading(target="diagnosis", scale=scale, learn=learn), batch_size=batch_size,
-                      seed=seed)
+                      seed=seed, first=Start())
 
 
 def locate(root: Path | None, name: str, file: str) -> Path:
@@ -219,7 +231,7 @@ def adult(root: Path | None = None, scale: Scale = "quantile", learn: Learn = "t
     both = both.set_column(both.column_names.index("income"), "income", income)
     n = parts[0].num_rows
     return from_table(both, "adult", Reading(target="income", scale=scale, learn=learn), batch_size=batch_size, seed=seed,
-                      first=1, official={"train": np.arange(n), "test": np.arange(n, both.num_rows)})
+                      first=Start("line", 1), official={"train": np.arange(n), "test": np.arange(n, both.num_rows)})
 
 
 def from_file(name: str, file: str, target: str, drop: Sequence[str] = ()) -> Callable[..., Data]:
@@ -254,7 +266,7 @@ def from_openml(name: str, number: int, target: str) -> Callable[..., Data]:
             openml(number, path)
         table = readers.table(path, str(path))
         return from_table(table, str(path), Reading(target=target, task="classes", scale=scale, learn=learn),
-                          batch_size=batch_size, seed=seed)
+                          batch_size=batch_size, seed=seed, first=Start())
     load.__doc__ = f"{name} (OpenML {number}), fetched if `download` is true. Options as in `read`; 64/16/20 split by `seed`."
     load.__name__ = load.__qualname__ = name
     return load

@@ -14,6 +14,10 @@ def ssl_encoders():
                     summary="attention over columns, then over rows")
     yield Component(name="windows", target="ssl_tabular.encoders:Windows", paper="arXiv:2110.04361",
                     summary="one perceptron for overlapping windows of the features")
+    yield Component(name="image-table", target="ssl_tabular.fusion:ImageTable", paper="arXiv:2407.07582",
+                    summary="attention over columns, which skips missing cells, and from there to an image")
+    yield Component(name="relations", target="ssl_tabular.methods.omnimatch:Relations", paper="arXiv:1703.06103",
+                    summary="a relational graph network over the columns of many tables")
 
 
 @hookimpl
@@ -32,12 +36,28 @@ def ssl_augmentations():
                        summary="two views: without a feature and those that tell most about it, and without the rest")
 
 
+    yield Augmentation(name="pair-views", target="ssl_tabular.pairs:PairViews", paper="arXiv:2407.07582",
+                       summary="for rows with images: one view with cells of other rows, one without some cells")
+    yield Augmentation(name="drop-neighbours", target="ssl_tabular.methods.omnimatch:DropNeighbours", paper="arXiv:1907.10903",
+                       summary="for columns of many tables: some do not see those that are similar to them")
+
+
+@hookimpl
+def ssl_objectives():
+    yield Component(name="triplet", target="ssl_tabular.methods.omnimatch:Triplet", paper="arXiv:1503.03832",
+                    summary="nearer to the aligned row than to a random other one, by a margin")
+
+
 @hookimpl
 def ssl_datasets():
     yield Dataset(name="breast-cancer", target="ssl_tabular.data:breast_cancer",
                   summary="569 real tumours, 30 numbers, 2 classes")
+    yield Dataset(name="digits-table", target="ssl_tabular.pairs:digits", synthetic=True,
+                  summary="synthetic: a table with gaps, made from 1,797 real images of digits, beside these images")
+    yield Dataset(name="synthetic-lake", target="ssl_tabular.lake:synthetic_lake", synthetic=True,
+                  summary="synthetic: 30 made-up tables whose columns share eight kinds of values")
     yield Dataset(name="file", target="ssl_tabular.data:read", reads=True,
-                  summary="your own: CSV, TSV, Parquet, Arrow, a DataFrame, an array")
+                  summary="your own: CSV, TSV, Parquet, Arrow, a DataFrame, an array; a folder of tables")
     for name, about in PUBLIC.items():
         yield Dataset(name=name, target=f"ssl_tabular.data:{name}", summary=about)
 
@@ -91,8 +111,8 @@ def ssl_methods():
                  "schedule": "cosine", "schedule.warmup": 0.05, "encoder.readout": "flatten", "encoder.width": 32,
                  "probe": PROBES},
         per_data={"adult": SMALL | {"epochs": 6, "encoder.sigma": 1.0},
-                  "california": SMALL | {"epochs": 40, "encoder.width": 32, "encoder.heads": 4, "encoder.hidden": 64,
-                                         "encoder.depth": 2, "encoder.sigma": 0.3, "method.depth": 2, "method.hidden": 64,
+                  "california": SMALL | {"epochs": 80, "encoder.width": 32, "encoder.heads": 4, "encoder.hidden": 64,
+                                         "encoder.depth": 2, "encoder.sigma": 0.1, "method.depth": 2, "method.hidden": 64,
                                          "optimizer.lr": 1e-3},
                   "letter": SMALL | {"epochs": 20, "encoder.depth": 2, "encoder.sigma": 0.2},
                   "hypothyroid": SMALL | {"epochs": 60, "encoder.sigma": 0.2}})
@@ -138,6 +158,18 @@ def ssl_methods():
         data="breast-cancer", encoder="saint", augmentation="corrupt", objective="infonce",
         options={"epochs": 50, "optimizer.lr": 1e-4, "schedule": "constant", "objective.temperature": 0.7,
                  "augmentation.share": 0.1, "augmentation.exact": False, "augmentation.draw": "row", "probe": PROBES})
+    yield Recipe(
+        name="tip", target="ssl_tabular.methods.tip:TIP", paper="arXiv:2407.07582",
+        summary="rows with gaps and their images: align, match, rebuild hidden cells",
+        data="digits-table", encoder="image-table", augmentation="pair-views", objective="infonce",
+        options={"epochs": 500, "optimizer": "adam", "optimizer.lr": 3e-4, "optimizer.weight_decay": 1.5e-6,
+                 "schedule": "cosine", "schedule.warmup": 0.02, "objective.temperature": 0.1, "probe": PROBES},
+        per_data={"digits-table": {"epochs": 30, "optimizer.lr": 1e-3, "augmentation.flip": 0.0}})
+    yield Recipe(
+        name="omnimatch", target="ssl_tabular.methods.omnimatch:OmniMatch", paper="arXiv:2403.07653",
+        summary="which columns of a folder of tables join, from tables cut in two",
+        data="synthetic-lake", encoder="relations", augmentation="drop-neighbours", objective="triplet",
+        options={"epochs": 30, "optimizer": "adam", "optimizer.lr": 1e-3, "schedule": "constant", "probe": "matching,knn"})
     yield Recipe(
         name="table-integration", target="ssl_tabular.methods.integration:Integration", paper="arXiv:2412.00324",
         summary="match rows of one meaning: contrast with variants of a row, against adversarial shifts",

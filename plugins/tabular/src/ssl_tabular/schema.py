@@ -24,7 +24,7 @@ Schema = dict[str, Any]
 FEW = 20  # whole numbers with at most so many different values, as a target, are classes
 
 
-def fit(table: pa.Table, where: str, first: int, train: np.ndarray, *, kinds: Mapping[str, str], target: str,
+def fit(table: pa.Table, where: str, first: columns.Start, train: np.ndarray, *, kinds: Mapping[str, str], target: str,
         labels: Mapping[str, Any] | None, scale: columns.Scale, max_categories: int, missing: Sequence[str], infinite: str
         ) -> Schema:
     """Learn the schema of a table.
@@ -51,7 +51,7 @@ def fit(table: pa.Table, where: str, first: int, train: np.ndarray, *, kinds: Ma
             "infinite": infinite}
 
 
-def encode(table: pa.Table, schema: Schema, where: str, first: int) -> tuple[Rows, list[tuple[str, str]]]:
+def encode(table: pa.Table, schema: Schema, where: str, first: columns.Start) -> tuple[Rows, list[tuple[str, str]]]:
     """The rows of a table by a schema, whatever the order of its columns, and what was left out and why.
 
     Raises:
@@ -92,7 +92,7 @@ def facts(schema: Schema) -> dict[str, Any]:
     return found
 
 
-def target_of(table: pa.Table, target: str, task: str, where: str, first: int) -> Schema | None:
+def target_of(table: pa.Table, target: str, task: str, where: str, first: columns.Start) -> Schema | None:
     """The record of the label column: `{"name", "kind": "classes", "classes"}` or `{"name", "kind": "quantity"}`.
 
     Args:
@@ -120,7 +120,7 @@ def target_of(table: pa.Table, target: str, task: str, where: str, first: int) -
     return {"name": target, "kind": "classes", "classes": in_order}
 
 
-def labels_of(table: pa.Table, record: Schema, where: str, first: int, train: np.ndarray | None = None) -> Tensor:
+def labels_of(table: pa.Table, record: Schema, where: str, first: columns.Start, train: np.ndarray | None = None) -> Tensor:
     """Labels, (n,): long with -1 where missing or unknown; or float, standardised by the training rows, NaN where missing.
 
     Args:

@@ -19,6 +19,7 @@ from ssl_core import Data, DataError
 from ssl_core.errors import nearest
 
 from . import readers, schema as schemas
+from .columns import Start
 from .rows import Rows, features, join
 
 FOOTER = 2**16  # bytes at the end of a file that tell one content from another
@@ -119,7 +120,7 @@ class Stream:
     def group(self, index: int) -> Rows:
         """The rows of one row group."""
         where = str(self.parts.groups[index][0])
-        return schemas.encode(self.parts.read(index), self.schema, where, self.parts.starts[index] + 1)[0]
+        return schemas.encode(self.parts.read(index), self.schema, where, Start("row", self.parts.starts[index] + 1))[0]
 
     def __iter__(self) -> Iterator[Rows]:
         for index in range(len(self.parts.groups)):
@@ -206,21 +207,21 @@ def read(source: Path, reading: Any, kinds: Mapping[str, str], split: Any, *, dr
     if not schema and reading.target:
         if reading.target not in parts.names:
             raise DataError(f"{where} has no column {reading.target!r} for data.target{nearest(reading.target, parts.names)}")
-        target = schemas.target_of(parts.column(reading.target), reading.target, reading.task, where, 1)
+        target = schemas.target_of(parts.column(reading.target), reading.target, reading.task, where, Start())
     folds = split(parts.rows, seed, where, None, target is not None and not schema)
     train = np.sort(folds["train"].numpy()) if target is not None else np.arange(parts.rows)
     if target is not None:
-        labels = schemas.labels_of(parts.column(target["name"]), target, where, 1, None if schema else train)
+        labels = schemas.labels_of(parts.column(target["name"]), target, where, Start(), None if schema else train)
     some = np.sort(np.random.default_rng(seed).choice(train, min(sample, len(train)), replace=False))
     learned = parts.take(some)
     found = dict(schema) if schema else schemas.fit(
-        learned, f"{where}, {len(some)} of its training rows", 1, np.arange(len(some)), kinds=kinds, target=reading.target,
-        labels=target, scale=reading.scale, max_categories=reading.max_categories, missing=reading.missing,
-        infinite=reading.infinite)
-    rows, left = schemas.encode(learned, found, where, 1)
+        learned, f"{where}, {len(some)} of its training rows", Start(), np.arange(len(some)), kinds=kinds,
+        target=reading.target, labels=target, scale=reading.scale, max_categories=reading.max_categories,
+        missing=reading.missing, infinite=reading.infinite)
+    rows, left = schemas.encode(learned, found, where, Start())
     gaps, facts = rows.missing.any(dim=0), schemas.facts(found)
     chosen = torch.zeros(parts.rows, dtype=torch.bool)
-    chosen[torch.from_numpy(train) if reading.learn == "train" and not schema else slice(None)] = True
+    chosen[torch.from_numpy(train) if reading.learn == "train" else slice(None)] = True
     stream = Stream(parts, found, batch_size)
     unknown = 0 if labels is None else int((~labels.isfinite() if labels.is_floating_point() else labels < 0).sum())
     return Data(

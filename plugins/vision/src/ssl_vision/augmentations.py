@@ -206,16 +206,19 @@ class Jigsaw:
         self.side, self.orders = side, far_apart(side**2, views)
 
     def __call__(self, images: Images) -> tuple[Images, ...]:
-        b, c, h, w = images.pixels.shape
-        s = self.side
-        if h % s or w % s:
-            raise ValueError(f"{s} x {s} tiles do not divide images of {h} x {w}")
-        tiles = images.pixels.view(b, c, s, h // s, s, w // s).permute(0, 2, 4, 1, 3, 5).reshape(b, s * s, c, h // s, w // s)
-        made = []
-        for order in self.orders:
-            moved = tiles[:, list(order)].view(b, s, s, c, h // s, w // s).permute(0, 3, 1, 4, 2, 5)
-            made.append(Images(moved.reshape(b, c, h, w), images.labels))
-        return tuple(made)
+        x = images.pixels
+        orders = (torch.tensor(order, device=x.device).expand(len(x), -1) for order in self.orders)
+        return tuple(Images(rearranged(x, order, self.side), images.labels) for order in orders)
+
+
+def rearranged(x: Tensor, order: Tensor, side: int) -> Tensor:
+    """Images (B, C, H, W) of `side` x `side` tiles, row after row, with tile `order` (B, tiles) of each put in its place."""
+    b, c, h, w = x.shape
+    if h % side or w % side:
+        raise ValueError(f"{side} x {side} tiles do not divide images of {h} x {w}")
+    tiles = x.reshape(b, c, side, h // side, side, w // side).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+    moved = tiles[torch.arange(b, device=x.device)[:, None], order].unflatten(1, (side, side))
+    return moved.permute(0, 3, 1, 4, 2, 5).reshape(b, c, h, w)
 
 
 def far_apart(tiles: int, count: int) -> list[tuple[int, ...]]:

@@ -104,7 +104,8 @@ def assembled(raw: Raw, where: str, wanted: Wanted) -> Data:
     batches = loader(train, True)
     return Data(train=batches, size=len(batches) * min(wanted.batch_size, len(train)),
                 items=loader(torch.arange(count), False), labels=labels, folds={} if labels is None else folds, raw=plain,
-                target=None if labels is None else known, facts=facts | counted, schema=facts, names=raw.names,
+                target=None if labels is None else known, ids=numbers, facts=facts | counted | {"places": count}, schema=facts,
+                names=raw.names,
                 preview=preview, classes=raw.classes, skipped=raw.skipped,
                 findings=lambda: findings(loader(torch.arange(count), False), raw.names),
                 fingerprint=fingerprint(pixels, labels))
@@ -171,6 +172,12 @@ def known(batch: Images) -> Tensor:
     """The labels of a training batch, (B,)."""
     assert batch.labels is not None
     return batch.labels
+
+
+def numbers(batch: Images) -> Tensor:
+    """The place of each image in the data set, (B,)."""
+    assert batch.ids is not None
+    return batch.ids
 
 
 def fingerprint(pixels: Any, labels: Tensor | None) -> str:

@@ -56,7 +56,7 @@ def fitting_patch(image_size: tuple[int, int], patch: int) -> int:
 
 
 class Timm(nn.Module):
-    """Any model of timm that gives one vector per image; tokens where it is a vision transformer.
+    """Any model of timm that gives one vector per image; its tokens are patches, or the places of its last map.
 
     Args:
         channels, image_size, mean, std: of the images; from the data.
@@ -86,12 +86,32 @@ class Timm(nn.Module):
             small_stem(self.body, channels)
 
     def forward(self, images: Images) -> Representation:
-        pixels = self.norm(images.pixels)
-        if not self.patches:
-            return Representation(self.body(pixels))
-        found = self.body.forward_features(pixels)  # (B, prefix + L, D)
-        tokens = found[:, self.body.num_prefix_tokens:]
-        return Representation(self.body.forward_head(found), tokens.reshape(-1, self.width))
+        found = self.body.forward_features(self.norm(images.pixels))  # (B, prefix + L, D), or a map
+        tokens = found[:, self.body.num_prefix_tokens:].reshape(-1, self.width) if self.patches else places(found, self.width)
+        return Representation(self.body.forward_head(found), tokens)
+
+    @property
+    def stage_widths(self) -> list[int]:
+        """Channels of up to four stages of the body, evenly spaced, the last one last."""
+        return [self.body.feature_info[index]["num_chs"] for index in self._stages]
+
+    @property
+    def _stages(self) -> list[int]:
+        count = len(self.body.feature_info)
+        return sorted({count - 1 - i * max(1, count // 4) for i in range(min(4, count))})
+
+    def stage(self, images: Images, number: int) -> Tensor:
+        """The mean over places of what one stage makes, (B, width); later stages are not computed."""
+        found = self.body.forward_intermediates(self.norm(images.pixels), indices=[self._stages[number]], stop_early=True,
+                                                intermediates_only=True, output_fmt="NCHW")
+        return found[0].mean(dim=(2, 3))
+
+
+def places(found: Tensor, width: int) -> Tensor | None:
+    """A map (B, D, h, w) or (B, h, w, D) as tokens, row after row: (B * h * w, D); None for what is no map of this width."""
+    if found.ndim == 4 and found.shape[1] == width:
+        return found.permute(0, 2, 3, 1).reshape(-1, width)
+    return found.flatten(0, 2) if found.ndim == 4 and found.shape[3] == width else None
 
 
 def small_stem(body: nn.Module, channels: int) -> None:
@@ -144,4 +164,15 @@ class Conv(nn.Module):
         self.body = nn.Sequential(*blocks)
 
     def forward(self, images: Images) -> Representation:
-        return Representation(self.body(self.norm(images.pixels)).mean(dim=(2, 3)))
+        found = self.body(self.norm(images.pixels))
+        return Representation(found.mean(dim=(2, 3)), places(found, self.width))
+
+    @property
+    def stage_widths(self) -> list[int]:
+        """Channels of the three blocks."""
+        return [self.width // 4, self.width // 2, self.width]
+
+    def stage(self, images: Images, number: int) -> Tensor:
+        """The mean over places of what one block makes, (B, width); later blocks are not computed."""
+        part = self.body[: len(self.body) * (number + 1) // 3]
+        return part(self.norm(images.pixels)).mean(dim=(2, 3))

@@ -17,10 +17,12 @@ class Images(NamedTuple):
     Args:
         pixels: (B, C, H, W), uint8 from 0 to 255, or float from 0 to 1.
         labels: (B,) long, -1 where there is none; or None.
+        ids: (B,) long, the place of each in the data set; or None. Views have none.
     """
 
     pixels: Tensor
     labels: Tensor | None = None
+    ids: Tensor | None = None
 
 
 def unit(pixels: Tensor) -> Tensor:
@@ -49,7 +51,7 @@ class InMemory:
     def __iter__(self) -> Iterator[Images]:
         order = self.rows[torch.randperm(len(self.rows))] if self.shuffle else self.rows
         for chosen in order.split(self.batch_size)[: len(self)]:
-            yield Images(self.pixels[chosen], None if self.labels is None else self.labels[chosen])
+            yield Images(self.pixels[chosen], None if self.labels is None else self.labels[chosen], chosen)
 
 
 class FromFiles:
@@ -85,21 +87,21 @@ class _Decoded(Dataset):  # type: ignore[type-arg]
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor | None] | DataError:
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor | None, int] | DataError:
         row = int(self.rows[i])
         try:
-            return self.decode(row), None if self.labels is None else self.labels[row]
+            return self.decode(row), None if self.labels is None else self.labels[row], row
         except DataError as error:
             return error
 
 
-def together(found: Sequence[tuple[Tensor, Tensor | None] | DataError]) -> Images | DataError:
+def together(found: Sequence[tuple[Tensor, Tensor | None, int] | DataError]) -> Images | DataError:
     """One batch of single images, or the first error among them."""
     for item in found:
         if isinstance(item, DataError):
             return item
-    pixels, labels = zip(*found)
-    return Images(stack(pixels), None if labels[0] is None else torch.stack(labels))
+    pixels, labels, rows = zip(*found)
+    return Images(stack(pixels), None if labels[0] is None else torch.stack(labels), torch.tensor(rows))
 
 
 def stack(pixels: Sequence[Tensor]) -> Tensor:

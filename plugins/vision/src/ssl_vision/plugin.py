@@ -22,6 +22,8 @@ def ssl_encoders():
     yield Component(name="timm", target="ssl_vision.encoders:Timm", summary="any model of timm, by encoder.model=NAME")
     yield Component(name="vit", target="ssl_vision.vit:ViT", paper="arXiv:2010.11929",
                     summary="vision transformer that skips hidden patches, for masked methods")
+    yield Component(name="swin", target="ssl_vision.swin:Swin", paper="arXiv:2111.09883",
+                    summary="SwinV2 whose patches can be blanked, for masked methods; any number of bands")
     yield Component(name="scatter", target="ssl_vision.scattering:ScatterNet", paper="arXiv:2108.13939",
                     summary="fixed wavelet scattering and a small network on top")
 
@@ -42,6 +44,33 @@ def ssl_augmentations():
                        summary="four views, turned by quarters; the view is the class")
     yield Augmentation(name="jigsaw", target="ssl_vision.augmentations:Jigsaw", paper="arXiv:1603.09246",
                        summary="tiles in several orders; the view is the class")
+    yield Augmentation(name="traced", target="ssl_vision.views:Traced",
+                       summary="crop, flip, turn and colour; each view says how it was drawn")
+    yield Augmentation(name="drift", target="ssl_vision.frames:Drift", paper="arXiv:2209.10901",
+                       summary="three frames of a made-up film that closes in on a still image, and two views")
+    yield Augmentation(name="generated", target="ssl_vision.generated:Generated", paper="arXiv:2403.12003",
+                       summary="a view of the image, and one of what your generator made of it")
+    yield Augmentation(name="crops", target="ssl_vision.crops:Crops", paper="arXiv:2111.06377",
+                       summary="crop and flip, and nothing else")
+    yield Augmentation(name="graded", target="ssl_vision.graded:Graded", paper="arXiv:2308.10155", experimental=True,
+                       summary="views from weak to strong, each of every quarter turn")
+    yield Augmentation(name="nested-crops", target="ssl_vision.crops:NestedCrops", paper="arXiv:2403.17823",
+                       summary="a crop, and a crop of that")
+    yield Augmentation(name="as-is", target="ssl_vision.crops:AsIs", summary="one view, the image as it is")
+
+
+@hookimpl
+def ssl_objectives():
+    yield Component(name="nt-xent-exclusive", target="ssl_vision.methods.g_simclr:ExclusiveNTXent", paper="arXiv:2009.12007",
+                    summary="nt-xent without negatives of the same label")
+    yield Component(name="soft-cross-entropy", target="ssl_vision.objectives:SoftCrossEntropy", paper="arXiv:2012.11552",
+                    summary="cross entropy of logits with distributions")
+    yield Component(name="binary-cross-entropy", target="ssl_vision.objectives:BinaryCrossEntropy",
+                    summary="cross entropy of logits with marks from 0 to 1")
+    yield Component(name="weighted-nt-xent", target="ssl_vision.methods.genview:WeightedNTXent", paper="arXiv:2403.12003",
+                    summary="nt-xent in which items may have weights")
+    yield Component(name="triplet", target="ssl_vision.methods.transitive:Triplet", paper="arXiv:1708.02901",
+                    summary="the aligned row nearer than other rows, by a margin")
 
 
 @hookimpl

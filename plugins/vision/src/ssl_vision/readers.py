@@ -146,7 +146,8 @@ def array(held: Any, where: str = "the array given as data") -> Raw:
     Raises:
         DataError: it has another shape, or values that are no brightness.
     """
-    pixels, labels = (*held, None)[:2] if isinstance(held, tuple) and 1 <= len(held) <= 2 else (held, None)
+    pair = isinstance(held, tuple) and (1 <= len(held) <= 2 or hasattr(held, "pixels"))
+    pixels, labels = (*held, None)[:2] if pair else (held, None)
     try:
         x = pixels if isinstance(pixels, Tensor) else torch.as_tensor(_native(np.asarray(pixels)))
     except (TypeError, ValueError) as error:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ssl_core import Representation
 
-from .encoders import Facts, Normalized
+from .encoders import Facts, Normalized, places
 from .images import Images
 
 
@@ -118,7 +118,7 @@ class ScatterNet(nn.Module):
         x = self.enter(x)
         for block in self.blocks:
             x = F.relu(x + block(x))
-        return Representation(x.mean(dim=(2, 3)))
+        return Representation(x.mean(dim=(2, 3)), places(x, self.width))
 
 
 def residual(width: int) -> nn.Module:

@@ -24,6 +24,20 @@ def sincos(position: Tensor, width: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=2).flatten(1)
 
 
+def patches(pixels: Tensor, side: int) -> Tensor:
+    """Images (B, C, H, W) as patches, row after row; in each, channel after channel: (B, L, C * side * side)."""
+    b, c, h, w = pixels.shape
+    x = pixels.reshape(b, c, h // side, side, w // side, side)
+    return x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+
+def gridded(items: int, height: int, width: int, device: torch.device) -> Layout:
+    """The layout of images that fall into such a grid, row after row."""
+    length = height * width
+    owner = torch.arange(items, device=device).repeat_interleave(length, output_size=items * length)
+    return Layout(owner, centres(height, width, device).repeat(items, 1))
+
+
 class ViT(nn.Module):
     """Patches, fixed two-dimensional sine-cosine positions, transformer blocks, mean of the tokens.
 
@@ -46,7 +60,7 @@ class ViT(nn.Module):
         if width % 4 or width % heads:
             raise ValueError(f"width should be a multiple of 4 and of heads={heads}, got {width}")
         self.patch = fitting_patch(tuple(image_size), patch)
-        self.width, self.input_width = width, channels * self.patch**2
+        self.width, self.blank_width, self.input_width = width, width, channels * self.patch**2
         self.register_buffer("grid", torch.tensor([side / self.patch for side in image_size]), persistent=False)
         self.normalized, self.enter = Normalized(mean, std), nn.Linear(self.input_width, width)
         self.blocks, self.leave = nn.ModuleList(Block(width, heads) for _ in range(depth)), nn.LayerNorm(width)
@@ -64,26 +78,30 @@ class ViT(nn.Module):
 
     def layout(self, images: Images) -> Layout:
         """Tokens are patches, row after row."""
-        b, h, w = self.shape(images)
-        device = images.pixels.device
-        owner = torch.arange(b, device=device).repeat_interleave(h * w, output_size=b * h * w)
-        return Layout(owner, centres(h, w, device).repeat(b, 1))
-
-    def inputs(self, images: Images) -> Tensor:
-        """The normalised pixels of every patch, channel after channel: (T, C * patch * patch)."""
-        return self.patches(images).flatten(0, 1)
+        return gridded(*self.shape(images), images.pixels.device)
 
     def patches(self, images: Images) -> Tensor:
-        b, h, w = self.shape(images)
-        x = self.normalized(images.pixels).view(b, -1, h, self.patch, w, self.patch)
-        return x.permute(0, 2, 4, 1, 3, 5).reshape(b, h * w, self.input_width)
+        """The normalised pixels of every patch of every image: (B, L, C * patch * patch)."""
+        self.shape(images)
+        return patches(self.normalized(images.pixels), self.patch)
 
-    def forward(self, images: Images, keep: Tensor | None = None) -> Representation:
-        b, h, w = self.shape(images)
-        x = self.patches(images)
-        place = sincos(centres(h, w, x.device) * self.grid - 0.5, self.width).to(x.dtype)  # (L, D)
-        if keep is None:
-            return encoded(self.blocks, self.leave, self.enter(x) + place, None)
-        chosen, valid = kept(keep.view(b, h * w))
+    def inputs(self, images: Images) -> Tensor:
+        """The same, image after image: (T, C * patch * patch)."""
+        return self.patches(images).flatten(0, 1)
+
+    def places(self, images: Images, width: int = 0) -> Tensor:
+        """The codes of the positions of the patches, (L, width); 0: the encoder's."""
+        _, h, w = self.shape(images)
+        return sincos(centres(h, w, self.grid.device) * self.grid - 0.5, width or self.width)
+
+    def forward(self, images: Images, keep: Tensor | None = None, blank: Tensor | None = None) -> Representation:
+        """`blank`, (D,): stands for the patches that are hidden, which are then not left out."""
+        x, place = self.patches(images), self.places(images)
+        if keep is None or blank is not None:
+            x = self.enter(x)
+            if keep is not None and blank is not None:
+                x = torch.where(keep.view(*x.shape[:2], 1), x, blank.to(x.dtype))
+            return encoded(self.blocks, self.leave, x + place, None)
+        chosen, valid = kept(keep.view(x.shape[:2]))
         x = x.gather(1, chosen[:, :, None].expand(-1, -1, x.shape[2]))  # what is hidden is not even projected
         return encoded(self.blocks, self.leave, self.enter(x) + place[chosen], valid)

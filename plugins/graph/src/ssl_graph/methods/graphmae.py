@@ -1,6 +1,7 @@
 """GraphMAE: hide the features of some nodes and rebuild them with a second, small network (arXiv:2205.10803)."""
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -10,8 +11,9 @@ from torch_geometric.data import Data as Graph
 from ssl_core import Layout, Method
 from ssl_core.masks import RandomMask
 
+from ..attention import GATLayer
 from ..augmentations import view
-from ..encoders import GATLayer, GCNLayer, GINLayer
+from ..encoders import GCNLayer, GINLayer
 from ..graphs import adjacency, owners
 
 Decoder = Literal["gat", "gcn", "gin"]
@@ -53,20 +55,26 @@ class GraphMAE(Method):
 
     Args:
         decoder: one layer of this family; one that saw no neighbours could not know what was hidden.
+        dropout: share of features dropped before the decoder.
+        attention_dropout: share of the attention weights of a `gat` decoder dropped.
     """
 
-    def __init__(self, encoder: Any, augmentation: Any, objective: Any, decoder: Decoder = "gat") -> None:
+    def __init__(self, encoder: Any, augmentation: Any, objective: Any, decoder: Decoder = "gat", dropout: float = 0.0,
+                 attention_dropout: float = 0.0) -> None:
         super().__init__(encoder, augmentation, objective)
         self.between = nn.Linear(encoder.width, encoder.width, bias=False)
-        self.decoder = DECODERS[decoder](encoder.width, encoder.input_width)
+        self.dropout = nn.Dropout(dropout)
+        self.decoder = GraphDecoder(DECODERS[decoder](encoder.width, encoder.input_width))
+        if decoder == "gat":
+            self.decoder.layer.dropout.p = attention_dropout
 
     def step(self, batch: Any) -> dict[str, Tensor]:
         (view,) = self.augmentation(batch)
         rows = self.between(self.encoder(view, keep=view.seen).tokens)  # (nodes that were seen, D)
         latent = rows.new_zeros(len(view.seen), rows.shape[1])
         latent[view.seen] = rows
-        latent = latent * ~view.hidden[:, None]
-        return {"loss": self.compare(self.decoder(latent, batch)[view.hidden], batch.x[view.hidden])}
+        latent = self.dropout(latent * ~view.hidden[:, None])
+        return {"loss": self.compare(self.decoder(latent, batch, view.hidden), batch.x[view.hidden])}
 
 
 def stranger(graph: Graph) -> Tensor:
@@ -80,20 +88,16 @@ def stranger(graph: Graph) -> Tensor:
 
 
 class GraphDecoder(nn.Module):
-    """One graph layer without activation: nodes (N, D) and their graph -> features (N, F)."""
+    """One graph layer without activation: nodes (N, D) and their graph -> features of the wanted ones (M, F)."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer
 
-    def forward(self, rows: Tensor, graph: Graph) -> Tensor:
+    def forward(self, rows: Tensor, graph: Graph, wanted: Tensor) -> Tensor:
         neighbours = adjacency(graph)
         degree = neighbours.sum(dim=1, keepdim=True).to_dense()[:, 0]
-        return self.layer(rows, neighbours, degree)  # type: ignore[no-any-return]
+        return self.layer(rows, neighbours, degree, only=wanted)  # type: ignore[no-any-return]
 
 
-DECODERS = {
-    "gat": lambda width, features: GraphDecoder(GATLayer(width, features, heads=1)),
-    "gcn": lambda width, features: GraphDecoder(GCNLayer(width, features)),
-    "gin": lambda width, features: GraphDecoder(GINLayer(width, features)),
-}
+DECODERS = {"gat": partial(GATLayer, heads=1), "gcn": GCNLayer, "gin": GINLayer}

@@ -7,12 +7,19 @@ from torch import Tensor
 
 from ..encoders import FrameEncoder, Frames
 from ..masks import spread
+from ..transformer import Transformer
 
 
 def need_frames(encoder: Any) -> None:
-    """Raise a ValueError unless `encoder` has a front end and a context network."""
-    if not isinstance(encoder, FrameEncoder):
+    """Raise a ValueError unless `encoder` has frames along time and a context network that sees both ways."""
+    if not isinstance(encoder, FrameEncoder) or encoder.axes != 1 or not isinstance(encoder.body, Transformer):
         raise ValueError(f"this method needs an encoder of frames (wav2vec2, mel), got {type(encoder).__name__}")
+
+
+def need_patches(encoder: Any) -> None:
+    """Raise a ValueError unless the tokens of `encoder` are patches of time and frequency."""
+    if not isinstance(encoder, FrameEncoder) or encoder.axes != 2:
+        raise ValueError(f"this method needs an encoder of patches (patches), got {type(encoder).__name__}")
 
 
 def read(encoder: FrameEncoder, mask: Any, waves: Any, gradient: float = 1.0) -> tuple[Frames, Tensor]:

@@ -1,9 +1,10 @@
-"""HuBERT: name the cluster of each hidden frame (Hsu et al., 2021, arXiv:2106.07447); with mixing, WavLM (arXiv:2110.13900)."""
+"""HuBERT: name the cluster of each hidden frame (Hsu et al., 2021, arXiv:2106.07447); with mixing, WavLM (arXiv:2110.13900);
+with topics, HuBERTopic (arXiv:2310.03975)."""
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,25 @@ from ssl_core import Method
 from ..augmentations import mixed
 from ..clusters import gathered, kmeans, nearest
 from ..frontend import MFCC
-from ..waves import Waves
+from ..topics import Topics, words
+from ..waves import Waves, masked_mean
 from .frames import need_frames, power, read
+
+
+class Named(NamedTuple):
+    """What a masked pass gave.
+
+    Args:
+        context: (B, L, D), the last state of every frame.
+        valid: (B, L), frames that exist.
+        loss: (), all terms.
+        found: terms by name, to be logged.
+    """
+
+    context: Tensor
+    valid: Tensor
+    loss: Tensor
+    found: dict[str, Tensor]
 
 
 class HuBERT(Method):
@@ -36,13 +54,17 @@ class HuBERT(Method):
         gradient: factor of the gradient into the front end (0.1 for BASE).
         mix: share of recordings that another one, or noise, is laid over (WavLM: 0.2).
         frames: at most so many for k-means.
+        topics: of the recordings, to be told from the mean of their frames; 0 for none. A recording's words are its clusters
+            without repetitions (HuBERTopic).
+        topic: weight of telling them.
     """
 
     shown = "mask"
 
     def __init__(self, encoder: Any, augmentation: Any, objective: Any, rate: int, clusters: int = 50,
                  labels: Path | None = None, layer: int = 2, width: int = 64, temperature: float = 0.1, visible: float = 0.0,
-                 penalty: float = 0.0, gradient: float = 1.0, mix: float = 0.0, frames: int = 100_000) -> None:
+                 penalty: float = 0.0, gradient: float = 1.0, mix: float = 0.0, frames: int = 100_000, topics: int = 0,
+                 topic: float = 0.1) -> None:
         super().__init__(encoder, augmentation, objective)
         need_frames(encoder)
         self.teacher = taught(labels, encoder.hop) if labels else None
@@ -52,8 +74,15 @@ class HuBERT(Method):
         self.head, self.names = nn.Linear(encoder.width, width), nn.Parameter(torch.rand(clusters, width))
         self.temperature, self.visible, self.penalty, self.gradient = temperature, visible, penalty, gradient
         self.mix, self.frames = mix, frames
+        self.topics = Topics(clusters, topics) if topics else None
+        self.teller, self.topic = nn.Linear(encoder.width, topics) if topics else None, topic
 
     def step(self, batch: Any) -> dict[str, Tensor]:
+        named = self.named(batch)
+        return {"loss": named.loss, **named.found}
+
+    def named(self, batch: Any) -> Named:
+        """A masked pass over a batch, and all terms of the loss."""
         heard = mixed(batch, self.mix) if self.mix else batch
         frames, hidden = read(self.encoder, self.augmentation, heard, self.gradient)
         labels = self.label(batch, frames.x.shape[1])
@@ -65,7 +94,12 @@ class HuBERT(Method):
             seen = frames.valid & ~hidden
             loss = loss + self.visible * self.compare(self.logits(context[seen]), labels[seen])
         loss = loss + self.penalty * power(frames) if self.penalty else loss
-        return {"loss": loss, **found}
+        if self.topics is not None:
+            told = self.teller(masked_mean(context, frames.valid)).float()
+            about = self.topics(words(labels, frames.valid, len(self.centres))).argmax(dim=1)
+            found |= {"topic": F.cross_entropy(told, about), "topic_accuracy": (told.argmax(dim=1) == about).float().mean()}
+            loss = loss + self.topic * found["topic"]
+        return Named(context, frames.valid, loss, found)
 
     def logits(self, rows: Tensor) -> Tensor:
         """Cosine of each row with each cluster, as one product: (N, D) -> (N, K)."""
@@ -90,11 +124,17 @@ class HuBERT(Method):
         return nearest(x.flatten(0, 1), self.centres).view(len(x), length)
 
     def prepare(self, batches: Iterable[Any]) -> None:
+        held: list[tuple[Tensor, Tensor]] = []
+
         def rows() -> Iterable[Tensor]:
             for waves in batches:
                 x, valid = self.features(waves)
+                held.extend([(x, valid)] * (self.topics is not None))
                 yield x[valid]
         self.centres.copy_(kmeans(gathered(rows(), self.frames), len(self.centres)))
+        if self.topics is not None:
+            named = ((nearest(x.flatten(0, 1), self.centres).view(valid.shape), valid) for x, valid in held)
+            self.topics.fit(torch.cat([words(labels, valid, len(self.centres)) for labels, valid in named]))
 
 
 def taught(path: Path, hop: int) -> Any:

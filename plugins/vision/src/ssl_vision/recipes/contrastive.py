@@ -1,10 +1,13 @@
 """Methods that tell the views of one image from those of others."""
-from .settings import LARS, MODERATE, SGD, joint
+from .settings import ADAMW, LARS, MODERATE, SGD, joint
 
 
 def recipes():
     yield from in_the_batch()
     yield from with_queues()
+    yield from apart()
+    yield from partners()
+    yield from with_classes()
 
 
 def in_the_batch():
@@ -56,3 +59,64 @@ def with_queues():
                 "method.last_norm": True, "objective.temperature": 0.1, "objective.queue": 98304},
         {"optimizer.lr": 0.4, "optimizer.weight_decay": 1e-5, "objective.temperature": 0.2, "objective.queue": 65536},
         {"method.predictor": (256,), "objective.queue": 512, "objective.temperature": 0.2})
+
+
+def apart():
+    """What is told apart, and from what, is chosen with care."""
+    styles = {"augmentation": "batch-style"}
+    digits = styles | {"augmentation.flip": 0.0, "augmentation.scale": (0.5, 1.0)}
+    yield joint(
+        "bss", "infonce", "arXiv:2303.06088", "simclr in which all images of a view have the style of one of them",
+        LARS | {"optimizer.lr": 0.3, "method.projector": (2048, 128), "objective.temperature": 0.1},
+        styles | {"optimizer.lr": 0.4, "optimizer.weight_decay": 1e-4, "method.projector": (2048, 256),
+                  "objective.temperature": 0.2},
+        digits | {"objective.temperature": 0.2}, augmentation="batch-style")
+    yield joint(
+        "g-simclr", "nt-xent-exclusive", "arXiv:2009.12007", "simclr without negatives from the same pseudo-class",
+        LARS | {"optimizer.lr": 0.3, "method.projector": (2048, 128), "objective.temperature": 0.1},
+        {"optimizer.lr": 0.4, "optimizer.weight_decay": 1e-4, "method.projector": (2048, 256), "objective.temperature": 0.2},
+        {"objective.temperature": 0.2, "method.cells": 8}, target="ssl_vision.methods.g_simclr:GSimCLR")
+    yield joint(
+        "scatsimclr", "nt-xent", "arXiv:2108.13939", "simclr on a scattering transform, and which turn and puzzle it was",
+        LARS | {"optimizer.lr": 0.3, "encoder.orientations": 16, "method.projector": (2048, 128), "objective.temperature": 0.1},
+        {"encoder": "scatter", "encoder.orientations": 8, "optimizer": "adamw", "optimizer.lr": 1e-3,
+         "method.projector": (2048, 256), "objective.temperature": 0.2},
+        {"encoder": "scatter", "encoder.orientations": 4, "objective.temperature": 0.2}, encoder="scatter", experimental=True,
+        target="ssl_vision.methods.scatsimclr:ScatSimCLR")
+
+
+def with_classes():
+    """Positives and negatives are more than views: classes, turned images, or what an image is decoded from."""
+    yield joint(
+        "unicon-ha", "unicon", "arXiv:2308.10155", "images together, their turned copies apart, at every stage of the network",
+        LARS | {"epochs": 500, "optimizer.lr": 0.1, "method.projector": (512, 128), "objective.temperature": 0.5},
+        {"augmentation": "graded", "augmentation.blur": 0.0},
+        {"augmentation": "graded", "augmentation.levels": 3, "augmentation.scale": (0.5, 1.0), "augmentation.flip": 0.0,
+         "augmentation.gray": 0.0, "augmentation.blur": 0.0, "method.projector": (128, 64)},
+        encoder="resnet18", augmentation="graded", experimental=True, target="ssl_vision.methods.unicon_ha:UniConHA")
+    yield joint(
+        "hydra", "hydra", "arXiv:2410.18200", "images of any two classes together in a subspace of theirs; needs labels",
+        LARS | {"optimizer.lr": 0.3, "method.projector": (2048, 128), "objective.temperature": 0.1},
+        {"optimizer.lr": 0.4, "optimizer.weight_decay": 1e-4, "method.projector": (2048, 256)}, {}, experimental=True)
+    yield joint(
+        "cmim", "cmim", "arXiv:2502.19642", "decode an image from a code that no other image could have",
+        ADAMW | {"optimizer.lr": 3e-4, "augmentation.scale": (0.5, 1.0), "objective.temperature": 0.1},
+        {"augmentation": "crops", "optimizer": "adamw", "optimizer.lr": 1e-3, "augmentation.scale": (0.5, 1.0)},
+        {"augmentation": "crops", "augmentation.scale": (0.7, 1.0), "augmentation.flip": 0.0, "optimizer.lr": 1e-3,
+         "method.projector": None}, augmentation="crops", experimental=True, target="ssl_vision.methods.cmim:CMIM")
+
+
+def partners():
+    """The other view is of another image."""
+    yield joint(
+        "genview", "weighted-nt-xent", "arXiv:2403.12003", "simclr with views from a generator, good pairs weighing more",
+        LARS | {"optimizer.lr": 0.3, "method.projector": (2048, 128), "objective.temperature": 0.1},
+        {"augmentation": "generated", "augmentation.blur": 0.0, "optimizer.lr": 0.4, "optimizer.weight_decay": 1e-4,
+         "method.projector": (2048, 256)},
+        {"augmentation": "generated", "augmentation.blur": 0.0, "augmentation.flip": 0.0, "augmentation.scale": (0.5, 1.0),
+         "augmentation.strengths": (0.2, 0.4, 0.0, 0.0), "augmentation.gray": 0.0}, augmentation="generated",
+        experimental=True, target="ssl_vision.methods.genview:GenView")
+    yield joint(
+        "transitive", "triplet", "arXiv:1708.02901", "pull together what a graph of matches joins, friends of friends too",
+        SGD | {"epochs": 100, "optimizer.lr": 0.03, "method.projector": (2048, 128)}, {"optimizer.lr": 0.1}, {},
+        experimental=True, target="ssl_vision.methods.transitive:Transitive")

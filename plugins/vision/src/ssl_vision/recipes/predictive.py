@@ -5,6 +5,8 @@ from .settings import ADAMW, CROPS, LARS, MODERATE, SGD, joint
 def recipes():
     yield from predictive()
     yield from decorrelating()
+    yield from equivariant()
+    yield from made_up()
 
 
 def predictive():
@@ -16,7 +18,7 @@ def predictive():
     yield joint(
         "simsiam", "cosine", "arXiv:2011.10566", "predict the other view, which is held still; no copy, no negatives",
         SGD | MODERATE | {"optimizer.lr": 0.05, "method.projector": (2048, 2048, 2048), "method.predictor": (512,),
-                          "method.last_norm": True, "method.stop_gradient": True},
+                          "method.predictor_rate": "constant", "method.last_norm": True, "method.stop_gradient": True},
         {"optimizer.lr": 0.03, "optimizer.weight_decay": 5e-4, "method.projector": (2048, 2048)},
         {"method.predictor": (64,)})
     yield joint(
@@ -60,3 +62,39 @@ def decorrelating():
         CROPS | {"optimizer.lr": 2e-3, "optimizer.weight_decay": 5e-4, "objective.slices": 1024},
         {"augmentation.views": 4, "method.projector": (256, 32), "objective.slices": 256},
         encoder="vit-small", augmentation="multi-crop")
+
+
+def equivariant():
+    """Methods that know how a view was drawn."""
+    traced = {"augmentation": "traced"}
+    digits = traced | {"augmentation.flip": 0.0, "augmentation.angle": 30.0, "augmentation.scale": (0.5, 1.0),
+                       "augmentation.strengths": (0.2, 0.4, 0.0, 0.0)}
+    yield joint(
+        "sie", "vicreg", "arXiv:2302.10283", "half of the representation keeps still, half moves with the transformation",
+        ADAMW | {"optimizer.lr": 1e-3, "optimizer.weight_decay": 1e-6, "objective.invariance": 0.0, "objective.variance": 10.0,
+                 "objective.covariance": 1.0, "method.projector": (1024, 1024, 1024)},
+        traced | {"method.projector": (512, 512, 512)}, digits | {"method.projector": (256, 256)},
+        encoder="resnet18", augmentation="traced", target="ssl_vision.methods.sie:SIE")
+    yield joint(
+        "seq-jepa", "cosine", "arXiv:2505.03176", "predict the next view from a sequence of views and actions",
+        ADAMW | {"optimizer.lr": 4e-4, "optimizer.weight_decay": 1e-3, "augmentation.views": 4},
+        traced | {"augmentation.views": 4, "method.momentum": 0.99},
+        digits | {"augmentation.views": 4, "method.projector": None, "method.momentum": 0.97, "method.action": 32,
+                  "method.hidden": 128, "optimizer.lr": 1e-3},
+        encoder="resnet18", augmentation="traced", target="ssl_vision.methods.seq_jepa:SeqJEPA")
+
+
+def made_up():
+    """Methods that make their own question of still images."""
+    strengths = {"augmentation.strengths": (0.4, 0.4, 0.2, 0.1)}
+    yield joint(
+        "tov-vicreg", "vicreg", "arXiv:2209.10901", "vicreg, and do three frames of a slow zoom come in order?",
+        LARS | strengths | {"optimizer.lr": 0.6, "data.batch_size": 1024, "method.projector": (1024, 1024, 1024)},
+        {"augmentation": "drift", "augmentation.blur": 0.0, "optimizer.lr": 0.3, "optimizer.weight_decay": 1e-4},
+        {"augmentation": "drift", "augmentation.blur": 0.0, "augmentation.flip": 0.0, "augmentation.scale": (0.5, 1.0),
+         "method.projector": (512, 512)},
+        encoder="vit-tiny", augmentation="drift", target="ssl_vision.methods.tov_vicreg:TOVVICReg")
+    yield joint(
+        "freecos", "binary-cross-entropy", "arXiv:2307.07245", "find synthetic branching structures laid over real images",
+        ADAMW | {"optimizer.lr": 1e-3, "optimizer.weight_decay": 1e-4}, {"optimizer": "adamw", "optimizer.lr": 1e-3},
+        {"method.projector": None}, encoder="resnet18", experimental=True, target="ssl_vision.methods.freecos:FreeCOS")

@@ -16,11 +16,14 @@ CROPS = {"augmentation": "multi-crop", "augmentation.blur": (0.0, 0.0, 0.0)}
 
 
 def joint(name: str, objective: str, paper: str, summary: str, options: dict, cifar: dict, gray: dict, *,
-          encoder: str = "resnet50", augmentation: str = "simclr", experimental: bool = False) -> Recipe:
-    """A method that embeds views."""
-    return Recipe(name=name, target="ssl_core:JointEmbedding", paper=paper, summary=summary, data="digits", encoder=encoder,
+          encoder: str = "resnet50", augmentation: str = "simclr", experimental: bool = False,
+          target: str = "ssl_core:JointEmbedding") -> Recipe:
+    """A method that embeds views. An option that is None is left out."""
+    photos, gray = ({key: item for key, item in some.items() if item is not None}
+                    for some in (PHOTOS | ({} if "augmentation" in cifar else PLAIN) | cifar, GRAY | gray))
+    return Recipe(name=name, target=target, paper=paper, summary=summary, data="digits", encoder=encoder,
                   augmentation=augmentation, objective=objective, options=options, experimental=experimental,
-                  per_data=small(PHOTOS | ({} if "augmentation" in cifar else PLAIN) | cifar, GRAY | gray))
+                  per_data=small(photos, gray))
 
 
 def small(photos: dict, gray: dict) -> dict:

@@ -1,0 +1,166 @@
+"""Heterogeneous graphs: target nodes, what else they are linked to, and the paths between targets that lead through it.
+
+A batch is a graph of target nodes whose `edge_type` is the meta-path of each edge; `contexts` holds, for each meta-path, the
+links (2, M) from context nodes to target nodes and the features (C, F) of the context nodes.
+"""
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.data import Data as Graph
+
+from ssl_core import Data, Representation
+from ssl_core.modules import scatter_mean
+
+from .encoders import GCNLayer
+from .graphs import adjacency, relation
+
+
+def pathsim(links: Any, targets: int, keep: int, block: int = 1024) -> np.ndarray:
+    """Each target and those most like it along target - context - target, (2, E): at most `keep` of them.
+
+    PathSim (Sun et al., VLDB 2011): paths between two targets, twice, over the paths from each of them back to itself.
+
+    Args:
+        links: (2, M) context node and target node of each link.
+    """
+    context, target = np.asarray(links)
+    matrix = sp.csr_matrix((np.ones(len(target)), (target, context)), (targets, int(context.max(initial=0)) + 1))
+    itself = np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel()
+    pairs = []
+    for start in range(0, targets, block):
+        paths = (matrix[start: start + block] @ matrix.T).toarray()  # block by block: (targets, targets) would be dense
+        rows = np.arange(len(paths))
+        likeness = 2 * paths / np.maximum(itself[start: start + len(paths), None] + itself, 1e-12)
+        likeness[rows, start + rows] = 0
+        most = np.argsort(-likeness, axis=1, kind="stable")[:, :keep]
+        there = np.take_along_axis(likeness, most, axis=1) > 0
+        pairs.append(np.stack([most[there], np.broadcast_to(start + rows[:, None], most.shape)[there]]))
+    return np.concatenate(pairs, axis=1)
+
+
+def heterogeneous(x: Any, links: list[Any], features: list[Any], keep: tuple[int, ...], where: str) -> Graph:
+    """The batch of some target features (N, F), and of each meta-path its links, context features and neighbours to keep."""
+    from .data import multiplex
+    from .graphs import checked
+    parts = [checked(x, pathsim(link, len(x), count), where=f"{where}, meta-path {i}")
+             for i, (link, count) in enumerate(zip(links, keep, strict=True))]
+    graph = multiplex(parts)
+    graph.contexts = [(torch.as_tensor(np.asarray(link)).long(), torch.as_tensor(np.asarray(found)).float())
+                      for link, found in zip(links, features, strict=True)]
+    return graph
+
+
+def digit_words(images: int = 600, words: int = 64, near: int = 2, keep: int = 10, seed: int = 0) -> Data:
+    """scikit-learn's digits and their visual words: real images of 8 x 8, linked to the centres of k-means that their
+    upper halves are nearest to, and their lower halves; images with words in common are joined.
+
+    Args:
+        images: how many, of 1,797.
+        words: of the upper halves, and as many of the lower halves.
+        near: nearest words that a half is linked to.
+        keep: images that an image is joined to along either kind of words, at most.
+        seed: of the random 10/10/80 split.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.datasets import load_digits
+
+    from .data import folds, one_graph
+    if not 100 <= images <= 1797:
+        raise ValueError(f"images should be 100 to 1797, got {images}")
+    digits = load_digits()
+    x, labels = digits.data[:images].astype(np.float32) / 16, torch.from_numpy(digits.target[:images]).long()
+    links, features = [], []
+    for half in (x[:, :32], x[:, 32:]):
+        centres = KMeans(words, n_init=1, random_state=0).fit(half).cluster_centers_
+        order = ((half[:, None] - centres) ** 2).sum(axis=2).argsort(axis=1)[:, :near]
+        links.append(np.stack([order.ravel(), np.arange(len(x)).repeat(near)]))
+        features.append(centres)
+    graph = heterogeneous(x, links, features, (keep, keep), "digit-words")
+    return one_graph(graph, labels, folds(labels, {}, "random", seed, "digit-words"), [str(i) for i in range(10)],
+                     relations=2, context_features=(32, 32))
+
+
+class MaskOnce:
+    """The graph, and the same with some features and links to context nodes left out: those drawn at the start, for good.
+
+    They follow from the seed of the run, so that a run that goes on leaves out the same.
+
+    Args:
+        seed: of what is left out; from the run.
+        features: share of the features of the target nodes that are set to 0.
+        links: share of the links to context nodes.
+    """
+
+    def __init__(self, seed: int = 0, features: float = 0.3, links: float = 0.3) -> None:
+        if not 0 <= features < 1 or not 0 <= links < 1:
+            raise ValueError(f"features and links should be at least 0 and below 1, got {features} and {links}")
+        self.seed, self.features, self.links = seed, features, links
+
+    def __call__(self, graph: Graph) -> tuple[Graph, ...]:
+        draw, device = torch.Generator().manual_seed(self.seed), graph.x.device
+        made = copy(graph)
+        made.x = graph.x * (torch.rand(graph.x.shape, generator=draw) >= self.features).to(device)
+        made.contexts = [(links[:, (torch.rand(links.shape[1], generator=draw) >= self.links).to(device)], x)
+                         for links, x in graph.contexts]
+        return graph, made
+
+
+class ContextGCN(nn.Module):
+    """Two looks at target nodes (MEOW, arXiv:2212.13847): who is joined to whom, and through what. It keeps the second.
+
+    `coarse` convolves the nodes' own features, averaged over meta-paths. `fine` convolves them beside the mean of the context
+    nodes of a meta-path, in one network for all, and weighs meta-paths by attention. Departs from the paper: the norm is over
+    each row, not over all of them, so that no row depends on how many others there are.
+
+    Args:
+        in_features, relations, context_features: of target nodes, meta-paths, and context nodes of each; from the data.
+        width: of both.
+        dropout: share of the projected features dropped while training.
+    """
+
+    def __init__(self, in_features: int, relations: int, context_features: tuple[int, ...], width: int = 64,
+                 dropout: float = 0.3) -> None:
+        super().__init__()
+        if len(context_features) != relations:
+            raise ValueError(f"expected one context for each of {relations} meta-paths, got {len(context_features)}")
+        self.width, self.dropout = width, nn.Dropout(dropout)
+        self.enter = nn.Linear(in_features, width)
+        self.contexts = nn.ModuleList(nn.Linear(features, width) for features in context_features)
+        self.outer, self.first, self.second = GCNLayer(width, width), GCNLayer(2 * width, width), GCNLayer(width, width)
+        self.norm, self.activation = nn.LayerNorm(width), nn.PReLU()
+        self.ask, self.answer = nn.Linear(width, width), nn.Linear(width, 1, bias=False)
+
+    def forward(self, graph: Graph) -> Representation:
+        rows = self.fine(graph)
+        return Representation(rows, rows)
+
+    def coarse(self, graph: Graph) -> Tensor:
+        """(N, width), without a look at context nodes."""
+        x = self.dropout(F.elu(self.enter(graph.x)))
+        parts = [self.outer(x, *self.near(graph, i)) for i in range(len(self.contexts))]
+        return self.activation(torch.stack(parts).mean(dim=0))  # type: ignore[no-any-return]
+
+    def fine(self, graph: Graph) -> Tensor:
+        """(N, width), with the context nodes of every meta-path."""
+        x, parts = self.dropout(F.elu(self.enter(graph.x))), []
+        for i, (enter, (links, features)) in enumerate(zip(self.contexts, graph.contexts, strict=True)):
+            context = scatter_mean(F.elu(enter(features)).index_select(0, links[0]), links[1], len(x))
+            near = self.near(graph, i)
+            inner = self.activation(self.first(torch.cat([self.dropout(context), x], dim=1), *near))
+            parts.append(self.norm(self.second(inner, *near)))
+        rows = torch.stack(parts)  # (P, N, D)
+        share = self.answer(self.ask(rows).tanh().mean(dim=1)).softmax(dim=0)  # (P, 1): one weight for all nodes
+        return (share[:, :, None] * rows).sum(dim=0)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def near(graph: Graph, number: int) -> tuple[Tensor, Tensor]:
+        """Adjacency and degrees along one meta-path."""
+        neighbours = adjacency(relation(graph, number))
+        return neighbours, neighbours.sum(dim=1, keepdim=True).to_dense()[:, 0]

@@ -1,0 +1,1 @@
+"""Methods that the core's composers cannot express, one file each."""
