@@ -9,10 +9,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from ssl_core import Data, DataError, Run, pretrain, scoring
+from ssl_core import Data, DataError, Run, pretrain
 from ssl_core.config import Config
 from ssl_core.contracts import Fold
 from ssl_core.evaluation import folds, score
+from ssl_core.finished import scoring
 from ssl_core.finished.coretuning import CoreTuning
 from ssl_core.finished.finetuning import finetune
 from ssl_core.probes.base import PerItem

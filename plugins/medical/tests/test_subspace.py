@@ -129,7 +129,7 @@ def test_stages_hand_on_the_encoder_and_may_have_other_classes():
     encoder = SparseCNN(image_size=(16,) * 3, width=32, **FACTS)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     stages = [Stage(cases(3), steps=4, lr=1e-2, alone=0.5), Stage(cases(2, seed=1), steps=24, lr=1e-2)]
-    found = staged(encoder, stages, cases(2, seed=2), cases(1, seed=3), size=16, width=8, batch_size=2, looks=2)
+    found = staged(encoder, stages, cases(2, seed=2), cases(2, count=1, seed=3), size=16, width=8, batch_size=2, looks=2)
     assert found["dice"] > 0.7 and set(found) == {"dice", "hd95", "dice_1", "hd95_1"}
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
     with pytest.raises(ValueError, match="one stage"):

@@ -45,7 +45,7 @@ def test_speed_moves_pitch_and_length(factor):
     batch = collate([(2 * torch.pi * 200 * time).sin(), (2 * torch.pi * 200 * time[:8000]).sin()])
     played = at_speed(batch, torch.full((2,), factor), 0.9)
     assert played.lengths.tolist() == [int(16000 / factor), int(8000 / factor)]
-    for row, length in zip(*played, strict=True):
+    for row, length in zip(played.samples, played.lengths, strict=True):
         place = torch.arange(int(length)) / 16000
         assert (row[:length] - (2 * torch.pi * 200 * factor * place).sin()).abs()[:-2].max() < 0.01
 

@@ -287,7 +287,7 @@ def test_other_data_are_read_as_the_encoder_knows_them():
     schema = known.schema
     photos = torch.rand(1, 3, 30, 20)
     found = data.read(photos, schema=schema)  # one image is enough to embed
-    assert everything(found).shape == (1, 1, 8, 8) and found.facts == {k: known.facts[k] for k in schema}
+    assert everything(found).shape == (1, 1, 8, 8) and found.facts == {k: known.facts[k] for k in schema} | {"places": 1}
     gray = (photos * torch.tensor(data.LUMA)[:, None, None]).sum(dim=1, keepdim=True)
     expected = torch.nn.functional.interpolate(gray, (8, 8), mode="bilinear", antialias=True)
     assert torch.allclose(everything(found), expected, atol=1e-5)

@@ -12,8 +12,7 @@ from ssl_core.testing import killed_at
 METHODS = Plugins()["vision"].offers["methods"]
 SMALL = {"epochs": 2, "probe": "", "baselines": False, "data.batch_size": 256,
          "trainer": {"checkpoint_steps": 1, "log_every": 1, "tensorboard": False}}
-FEW = {"unicon-ha": {"augmentation.levels": 2}, "mugs": {"augmentation.small": 2},
-       "scatsimclr": {"encoder.blocks": 1}}  # of many views or blocks
+FEW = {"unicon-ha": {"augmentation.levels": 2}, "scatsimclr": {"encoder.blocks": 1}}  # of many views or blocks
 SHALLOW = {"vit": {"encoder.depth": 1}, "swin": {"encoder.depths": (1, 1)}}  # by the encoder of the recipe
 
 

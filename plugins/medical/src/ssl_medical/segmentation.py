@@ -182,11 +182,16 @@ def scored(model: nn.Module, cases: Sequence[Labelled], size: int, overlap: floa
         rows.append([compared(guess == k, case.classes == k, case.spacing, distances) for k in range(1, logits.shape[1])])
     model.train()
     table = np.array(rows)  # (cases, classes, 2)
-    means = np.array([[np.nanmean(column) if np.isfinite(column).any() else np.nan for column in of.T]
-                      for of in table.transpose(1, 0, 2)])
+    means = np.array([[mean(column) for column in of.T] for of in table.transpose(1, 0, 2)])
     names = ("dice", "hd95") if distances else ("dice",)
-    found = {name: float(np.nanmean(means[:, i])) for i, name in enumerate(names)}
+    found = {name: mean(means[:, i]) for i, name in enumerate(names)}
     return found | {f"{name}_{k + 1}": float(row[i]) for k, row in enumerate(means) for i, name in enumerate(names)}
+
+
+def mean(values: np.ndarray) -> float:
+    """Of those that are numbers; NaN where none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def compared(guess: Tensor, truth: Tensor, spacing: tuple[float, float, float], distance: bool) -> tuple[float, float]:
