@@ -51,7 +51,6 @@ RAW, SUPERVISED = "raw features", "supervised"
 PUBLISHED = {
     ("cora", "public"): {"graphmae": 84.2, "bgrl": 82.7, "dgi": 82.3, "mvgrl": 83.5, "cca-ssg": 84.0},
     ("citeseer", "public"): {"graphmae": 73.4, "bgrl": 71.1, "dgi": 71.8, "mvgrl": 73.3, "cca-ssg": 73.1},
-    ("cora", "random"): {"grace": 83.3}, ("citeseer", "random"): {"grace": 72.1},
 }
 ABOUT = """A seed draws weights, views and random splits. `linear` is logistic regression and `knn` a nearest-neighbour vote on
 the frozen encoder, their penalty and k chosen on validation; `nmi` and `ari` are of k-means on the test items; `svm` is the
@@ -200,7 +199,7 @@ def page(found: dict[tuple[str, str], list[dict[str, Any]]], datasets: Iterable[
                  f"time if those are fewer: `epochs` says how many of how many." if given.minutes else "")
     title = given.section.removeprefix("graph").strip("-")
     head = [f"## Graphs{f', {title}' if title else ''}", "",
-            f"Made by `python benchmarks/results_graph.py {' '.join(sys.argv[1:])}`: {sum(map(len, found.values()))} runs, "
+            f"Made by `python benchmarks/results_graph.py {command(given)}`: {sum(map(len, found.values()))} runs, "
             f"{seconds / 60:.0f} minutes of processor time in all. Options: {said}.{time_said}", "",
             f"Mean and standard deviation over up to {given.seeds} seeds, in percent. {ABOUT}", ""]
     for data in datasets:
@@ -209,6 +208,14 @@ def page(found: dict[tuple[str, str], list[dict[str, Any]]], datasets: Iterable[
             split = str(options.get("data.split", "random"))
             head += [f"### {data}{f', {title}' if title else ''}", "", *table(rows, data, PUBLISHED.get((data, split), {})), ""]
     return "\n".join(head)
+
+
+def command(given: argparse.Namespace) -> str:
+    """What was asked for, without the places of this machine."""
+    words = ["--data FOLDER", f"--datasets {given.datasets}" * bool(given.datasets), f"--methods {given.methods}",
+             f"--seeds {given.seeds}", f"--minutes {given.minutes:g}" * bool(given.minutes),
+             f"--section {given.section}" * (given.section != "graph"), *(f"--set {word}" for word in given.set)]
+    return " ".join(word for word in words if word)
 
 
 def table(rows: dict[str, list[dict[str, Any]]], data: str, published: dict[str, float]) -> list[str]:

@@ -234,6 +234,11 @@ def test_few_directions_are_no_collapse_where_they_hold_the_classes():
     assert collapsed(start, [still | {"lidar": 40.0}], [still], 128) is None
 
 
+def test_scores_of_a_discriminator_are_no_rows_that_could_collapse(tmp_path):
+    run = train(tmp_path / "run", "dgi", "graph", data="digits", encoder={"width": 64})
+    assert run.result["verdict"] == "healthy" and not any(row["rows_std"] for row in table(run))
+
+
 def test_the_step_of_a_collapse_is_the_first_from_which_it_stays():
     start = {"rankme": 60.0, "std": 0.9}
     series = [{"step": float(step), "rankme": rank, "std": 0.9} for step, rank in ((10, 3), (20, 50), (30, 4), (40, 2))]

@@ -84,9 +84,10 @@ class Monitors(pl.Callback):
 
     @torch.no_grad()
     def _compare(self, module: nn.Module, rows: tuple[Any, ...], more: dict[str, Any]) -> None:
-        """Keep the widest spread among what is compared: a guess may be one point while its target is not."""
+        """Keep the widest spread among what is compared: a guess may be one point while its target is not. Single numbers,
+        such as the scores of a discriminator, have no direction to be alike in."""
         wide = [x.float() for x in (*rows, *(more.get("targets") or ()))
-                if isinstance(x, Tensor) and x.is_floating_point() and x.ndim == 2 and len(x) > 1]
+                if isinstance(x, Tensor) and x.is_floating_point() and x.ndim == 2 and min(x.shape) > 1]
         if wide:
             spread = torch.stack([measures.deviations(x[:ITEMS]).mean() for x in wide]).amax()
             self.spread = spread if self.spread is None else torch.maximum(self.spread, spread)
