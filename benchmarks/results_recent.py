@@ -34,8 +34,8 @@ NEW = ("bss,bss-swav,g-simclr,scatsimclr,tov-vicreg,obow,mugs,slotcon,sie,seq-je
 #: Smaller encoders than the recipes', the same for all methods of a kind, so that a minute is worth something.
 CONV, VIT = {"encoder": "conv", "encoder.width": 64}, {"encoder": "vit", "encoder.width": 96, "encoder.depth": 3,
                                                        "encoder.heads": 4, "encoder.patch": 4}
-SMALL = {"resnet18": CONV, "conv": CONV, "vit-small": CONV, "scatter": {"encoder.width": 64}, "vit": VIT,
-         "swin": {"encoder.width": 96, "encoder.depths": (2, 2)}}
+SMALL = {"resnet18": CONV, "conv": CONV, "vit-small": CONV, "scatter": {"encoder.width": 64, "encoder.orientations": 4},
+         "vit": VIT, "swin": {"encoder.width": 96, "encoder.depths": (2, 2)}}
 SHARES = (0.01, 0.1, 1.0)
 
 
