@@ -126,7 +126,8 @@ def main() -> None:
             f"it reaches. Scores are of probes on frozen features, chosen on a tenth of the training fold, on the test fold. "
             f"Lines are those of the file of a method, blank ones aside; none where a record alone is enough. ssl-core "
             f"{__version__}, torch {torch.__version__}.", "",
-            f"    python benchmarks/results_recent.py --root FOLDER --minutes {args.minutes:g}", "", *compared(results)]
+            f"    python benchmarks/results_recent.py --root FOLDER --minutes {args.minutes:g}"
+            f"{f' --methods {args.methods}' if args.methods != NEW else ''}", "", *compared(results)]
     questions: tuple[tuple[str, Callable[[Run, Any], dict[str, float]], tuple[str, ...]], ...] = (
         ("R^2 of a ridge regression from the embeddings of two views to what was changed between them (crop, flip, turn of up "
          "to 15 degrees, colour), on the test fold.", known, ("simclr", "sie", "seq-jepa")),
