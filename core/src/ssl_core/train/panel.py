@@ -1,7 +1,7 @@
 """The few fixed items that the monitors look at again and again, and what their labels say of an embedding."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from math import ceil
 from typing import Any, NamedTuple
@@ -40,33 +40,45 @@ class Panel(NamedTuple):
 
 
 def panel(method: Method, data: Data, batches: Batches, device: torch.device) -> Panel:
-    """Choose evenly spaced batches of the first `SPAN`; items of the test fold are left out."""
+    """Choose evenly spaced batches of the first `SPAN` that are not all of the test fold; its items are left out."""
     source = data.train if data.items is None else data.items
     first = next(iter(Batches(batches.batches, batches.seed)))
     with torch.no_grad():
         few = move(first, device)
         size = len(method.kept(few).pooled)
-        reach = min(SPAN, _length(source))
-        step = max(1, reach // max(1, ceil(ITEMS / size)))
-        kept, place, starts = [], 0, []
-        for number, batch in enumerate(islice(source, SPAN)):
-            wanted = number % step == 0
-            items = _count(method, data, batch, device) if wanted or data.labels is not None else 0
-            if wanted:
+        step = max(1, min(SPAN, _length(source)) // max(1, ceil(ITEMS / size)))
+        kept, places = [], []
+        for number, (batch, place) in enumerate(islice(_open(method, data, source, device), SPAN)):
+            if number % step == 0:
                 kept.append(move(batch, device))
-                starts.append(torch.arange(place, place + items))
-            place += items
-            if sum(map(len, starts)) >= ITEMS:
+                places.append(torch.arange(_count(method, data, batch, device)) if place is None else place)
+            if sum(map(len, places)) >= ITEMS:
                 break
-    positions = torch.cat(starts)  # in the data
-    mine = torch.ones(len(positions), dtype=torch.bool)
-    if data.labels is not None and "test" in data.folds:
-        mine = ~torch.isin(positions, data.folds["test"])
-    rows = mine.nonzero()[:, 0]
+    positions = torch.cat(places)  # in the data
+    rows = (~_tested(data, positions)).nonzero()[:, 0]
     rows = rows[:: max(1, len(rows) // ITEMS)]
     home = torch.device("cpu") if device.type == "mps" else device
     train, validation = (_fold(data, name, positions[rows], home) for name in ("train", "validation"))
     return Panel(kept, rows.to(device), train, validation, few, size, home)
+
+
+def _open(method: Method, data: Data, source: Iterable[Any], device: torch.device) -> Iterator[tuple[Any, Tensor | None]]:
+    """Batches with items outside of the test fold, and the positions of all their items in the data, if those have labels."""
+    if data.labels is None:  # nothing is counted for nothing
+        yield from ((batch, None) for batch in source)
+        return
+    start = 0
+    for batch in source:
+        place = torch.arange(start, start + _count(method, data, batch, device))
+        start += len(place)
+        if not _tested(data, place).all():
+            yield batch, place
+
+
+def _tested(data: Data, positions: Tensor) -> Tensor:
+    """Which of these positions belong to the test fold: (N,) -> (N,) bool."""
+    known = data.labels is not None and "test" in data.folds
+    return torch.isin(positions, data.folds["test"]) if known else torch.zeros(len(positions), dtype=torch.bool)
 
 
 def _length(source: Iterable[Any]) -> int:

@@ -1,0 +1,35 @@
+"""The items that monitors look at."""
+import torch
+
+from ssl_core import Data, Representation
+from ssl_core.batches import Batches
+from ssl_core.train.panel import ITEMS, SPAN, panel
+
+
+class Still:
+    """Stands in for a method whose encoder gives what it is given."""
+
+    def kept(self, batch):
+        return Representation(batch, None)
+
+
+def held(items, test, size):
+    rows = torch.arange(items, dtype=torch.float)[:, None].expand(-1, 2)
+    return Data(train=list(rows.split(size)), size=items, items=list(rows.split(size)), raw=lambda batch: batch,
+                labels=torch.arange(items) % 2, folds={"test": torch.arange(test), "train": torch.arange(test, items)})
+
+
+def test_a_test_fold_that_comes_first_is_passed_over():
+    data = held(items=12 * SPAN, test=10 * SPAN, size=8)  # more batches of test items than are looked among
+    found = panel(Still(), data, Batches(data.train, 0), torch.device("cpu"))
+    shown = torch.cat(found.batches)[found.rows][:, 0]
+    assert len(shown) and shown.min() >= 10 * SPAN
+    assert torch.equal(found.train.labels, shown[found.train.features].long() % 2)
+
+
+def test_no_more_than_are_needed_and_none_of_the_test_fold():
+    data = held(items=20 * ITEMS, test=100, size=64)
+    found = panel(Still(), data, Batches(data.train, 0), torch.device("cpu"))
+    shown = torch.cat(found.batches)[found.rows][:, 0]
+    assert ITEMS - 100 <= len(shown) <= ITEMS + 64 and shown.min() >= 100
+    assert shown.max() - shown.min() > ITEMS  # spread over more than the first
