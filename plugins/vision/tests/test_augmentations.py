@@ -210,6 +210,14 @@ def test_multi_crop_gives_large_views_first():
     assert [MultiCrop((side, side)).sizes[-1] for side in (8, 32, 96, 224)] == [4, 12, 40, 96]
 
 
+def test_views_can_be_smaller_than_the_images():
+    images = Images(photos(2, height=32, width=48))
+    for augmentation in (SimCLR(size=24), BYOL(size=24), MultiCrop((32, 48), small=2, size=24)):
+        assert [v.pixels.shape[2:] for v in augmentation(images)][:2] == [(24, 24)] * 2
+    with pytest.raises(ValueError, match="number of pixels, or 0 for that of the images, got -1"):
+        SimCLR(size=-1)
+
+
 def test_rotations_and_jigsaw_move_every_pixel_and_lose_none():
     x = torch.arange(36.0).view(1, 1, 6, 6)
     turned = Rotations()(Images(x))

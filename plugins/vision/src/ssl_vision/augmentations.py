@@ -53,10 +53,12 @@ class Look(NamedTuple):
         return x
 
 
-def checked(views: int, **shares: float) -> None:
-    """Raise a ValueError unless there are two views and the shares are probabilities."""
+def checked(views: int, size: int = 0, **shares: float) -> None:
+    """Raise a ValueError unless there are two views, of a size that can be, and the shares are probabilities."""
     if views < 2:
         raise ValueError(f"views should be 2 or more, got {views}")
+    if size < 0:
+        raise ValueError(f"size should be a number of pixels, or 0 for that of the images, got {size}")
     for name, share in shares.items():
         if not 0 <= share <= 1:
             raise ValueError(f"{name} should lie between 0 and 1, got {share}")
@@ -79,18 +81,21 @@ class SimCLR:
         flip, jitter, gray, blur, solarise: probabilities; all but the blurred are drawn for each image by itself.
         strengths: of the jitter: brightness, contrast, saturation and hue.
         sigma: of the blur, in pixels.
+        size: side of the views in pixels; 0: that of the images. Smaller ones cost less, and do well where the images that
+            are embedded later are larger (FixRes, arXiv:1906.06423).
     """
 
     def __init__(self, views: int = 2, scale: Pair = (0.08, 1.0), ratio: Pair = (3 / 4, 4 / 3), flip: float = 0.5,
                  jitter: float = 0.8, strengths: Strengths = (0.8, 0.8, 0.8, 0.2), gray: float = 0.2, blur: float = 0.5,
-                 sigma: Pair = (0.1, 2.0), solarise: float = 0.0) -> None:
-        checked(views, flip=flip, jitter=jitter, gray=gray, blur=blur, solarise=solarise)
+                 sigma: Pair = (0.1, 2.0), solarise: float = 0.0, size: int = 0) -> None:
+        checked(views, size, flip=flip, jitter=jitter, gray=gray, blur=blur, solarise=solarise)
         ordered(scale=scale, ratio=ratio, sigma=sigma)
-        self.views, self.look = views, Look(scale, ratio, flip, jitter, strengths, gray, blur, sigma, solarise)
+        self.views, self.size = views, size
+        self.look = Look(scale, ratio, flip, jitter, strengths, gray, blur, sigma, solarise)
 
     def __call__(self, images: Images) -> tuple[Images, ...]:
         x = unit(images.pixels)
-        return tuple(Images(self.look(x), images.labels) for _ in range(self.views))
+        return tuple(Images(self.look(x, self.size), images.labels) for _ in range(self.views))
 
 
 class BYOL:
@@ -98,21 +103,22 @@ class BYOL:
 
     Args:
         blur, solarise: probabilities in the first and in the second view.
-        scale, ratio, flip, jitter, strengths, gray, sigma: as in `SimCLR`.
+        scale, ratio, flip, jitter, strengths, gray, sigma, size: as in `SimCLR`.
     """
 
     def __init__(self, scale: Pair = (0.08, 1.0), ratio: Pair = (3 / 4, 4 / 3), flip: float = 0.5, jitter: float = 0.8,
                  strengths: Strengths = (0.4, 0.4, 0.2, 0.1), gray: float = 0.2, blur: Pair = (1.0, 0.1),
-                 solarise: Pair = (0.0, 0.2), sigma: Pair = (0.1, 2.0)) -> None:
+                 solarise: Pair = (0.0, 0.2), sigma: Pair = (0.1, 2.0), size: int = 0) -> None:
         ordered(scale=scale, ratio=ratio, sigma=sigma)
         for b, s in zip(blur, solarise, strict=True):
-            checked(2, flip=flip, jitter=jitter, gray=gray, blur=b, solarise=s)
+            checked(2, size, flip=flip, jitter=jitter, gray=gray, blur=b, solarise=s)
+        self.size = size
         self.looks = [Look(scale, ratio, flip, jitter, strengths, gray, b, sigma, s)
                       for b, s in zip(blur, solarise, strict=True)]
 
     def __call__(self, images: Images) -> tuple[Images, ...]:
         x = unit(images.pixels)
-        return tuple(Images(look(x), images.labels) for look in self.looks)
+        return tuple(Images(look(x, self.size), images.labels) for look in self.looks)
 
 
 class MultiCrop:
@@ -125,23 +131,25 @@ class MultiCrop:
             is large, of 4 if it is not.
         blur: probabilities in the first view, in the other large ones and in the small ones.
         solarise: probability in the second view.
+        size: side of the large views in pixels, as in `SimCLR`.
         ratio, flip, jitter, strengths, gray, sigma: as in `SimCLR`.
     """
 
     def __init__(self, image_size: tuple[int, int], large: int = 2, small: int = 6, large_scale: Pair = (0.4, 1.0),
                  small_scale: Pair = (0.05, 0.4), small_size: int = 0, ratio: Pair = (3 / 4, 4 / 3), flip: float = 0.5,
                  jitter: float = 0.8, strengths: Strengths = (0.4, 0.4, 0.2, 0.1), gray: float = 0.2,
-                 blur: tuple[float, float, float] = (1.0, 0.1, 0.5), solarise: float = 0.2, sigma: Pair = (0.1, 2.0)) -> None:
+                 blur: tuple[float, float, float] = (1.0, 0.1, 0.5), solarise: float = 0.2, sigma: Pair = (0.1, 2.0),
+                 size: int = 0) -> None:
         if large < 1 or small < 0:
             raise ValueError(f"large should be 1 or more and small 0 or more, got {large} and {small}")
         for share in blur:
-            checked(large + small, flip=flip, jitter=jitter, gray=gray, blur=share, solarise=solarise)
+            checked(large + small, size, flip=flip, jitter=jitter, gray=gray, blur=share, solarise=solarise)
         ordered(large_scale=large_scale, small_scale=small_scale, ratio=ratio, sigma=sigma)
         shared = (ratio, flip, jitter, strengths, gray)
         self.looks = [Look(large_scale, *shared, blur[min(i, 1)], sigma, solarise if i == 1 else 0.0) for i in range(large)]
         self.looks += [Look(small_scale, *shared, blur[2], sigma, 0.0)] * small
         side, step = min(image_size), 8 if min(image_size) >= 64 else 4
-        self.sizes = [0] * large + [small_size or max(step, round(side * 3 / 7 / step) * step)] * small
+        self.sizes = [size] * large + [small_size or max(step, round(side * 3 / 7 / step) * step)] * small
 
     def __call__(self, images: Images) -> tuple[Images, ...]:
         x = unit(images.pixels)
