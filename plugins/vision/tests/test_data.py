@@ -457,3 +457,13 @@ def test_numbers_of_training_images_are_their_places_whatever_the_order():
     for batch in data.train:
         assert torch.equal(images[data.ids(batch)], batch.pixels) and int(data.ids(batch).max()) < data.facts["places"]
     assert data.facts["places"] == len(images)
+
+
+def test_fewer_images_to_learn_from_and_as_many_to_be_tested_on():
+    whole, tenth, half = data.digits(), data.digits(share=0.1), data.digits(share=0.5)
+    few, more = (set(part.train.rows.tolist()) for part in (tenth, half))
+    assert len(few) == 108 and few < more and set(tenth.folds["train"].tolist()) == few
+    assert few <= set(whole.folds["train"].tolist()) and torch.equal(tenth.folds["test"], whole.folds["test"])
+    assert sum(len(batch.pixels) for batch in tenth.train) == tenth.size == 108
+    with pytest.raises(ValueError, match="share should lie above 0"):
+        data.digits(share=0.0)

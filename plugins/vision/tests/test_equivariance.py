@@ -8,7 +8,6 @@ from ssl_core import Data, DataError, Fold
 from ssl_core.probes.linear import STRENGTHS
 from ssl_vision.data import digits
 from ssl_vision.equivariance import equivariance, parameters, r2
-from ssl_vision.fewer import fewer
 from ssl_vision.shifts import SHIFTS, shifted
 from ssl_vision.views import Traced
 
@@ -78,13 +77,3 @@ def test_a_shift_changes_the_test_images_and_no_others(name, data):
     test = torch.isin(torch.arange(len(before)), data.folds["test"])
     assert not changed[~test].any() and changed[test].float().mean() > 0.95
     assert torch.equal(after, torch.cat([batch.pixels for batch in other.items]))
-
-
-def test_fewer_images_to_learn_from_and_as_many_to_be_tested_on(data):
-    tenth, half = fewer(data, 0.1), fewer(data, 0.5)
-    few, more = (set(part.train.rows.tolist()) for part in (tenth, half))
-    assert len(few) == 108 and few < more and set(tenth.folds["train"].tolist()) == few
-    assert few <= set(data.folds["train"].tolist()) and torch.equal(tenth.folds["test"], data.folds["test"])
-    assert sum(len(batch.pixels) for batch in tenth.train) == tenth.size == 108
-    with pytest.raises(ValueError, match="share"):
-        fewer(data, 0.0)

@@ -35,6 +35,8 @@ class Wanted:
         seed: of the split.
         workers: processes that decode what does not fit into memory.
         schema: what an encoder was trained on: its images' channels, size, mean and deviation.
+        share: of the training images, those there are to learn from and to fit probes on; a smaller share is a part of a
+            larger one.
     """
 
     batch_size: int = 256
@@ -42,12 +44,15 @@ class Wanted:
     seed: int = 0
     workers: int = 0
     schema: Schema = None
+    share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.batch_size < 2:
             raise ValueError(f"batch_size should be 2 or more, got {self.batch_size}: batch norms and contrasts need company")
         if self.pair is not None and min(self.pair) < 1:
             raise ValueError(f"size should be positive, got {self.size}")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share should lie above 0 and up to 1, got {self.share}")
 
     @property
     def pair(self) -> tuple[int, int] | None:
@@ -61,17 +66,17 @@ class Wanted:
         return self.schema["channels"] if self.schema else 0
 
 
-def digits(batch_size: int = 256, size: Size = None, seed: int = 0, schema: Schema = None) -> Data:
+def digits(batch_size: int = 256, size: Size = None, seed: int = 0, schema: Schema = None, share: float = 1.0) -> Data:
     """scikit-learn's digits: 1,797 real images of 8 x 8, split 60/20/20.
 
     Args:
-        batch_size, size, seed, schema: see `Wanted`; these options mean the same in every data set.
+        batch_size, size, seed, schema, share: see `Wanted`; these options mean the same in every data set.
     """
     from sklearn.datasets import load_digits
     held = load_digits()
     pixels = torch.from_numpy(held.images).mul(255 / 16).round().to(torch.uint8)[:, None]
     raw = Raw(pixels, torch.from_numpy(held.target).long(), classes=[str(i) for i in range(10)])
-    return assembled(raw, "digits", Wanted(batch_size, size, seed, schema=schema))
+    return assembled(raw, "digits", Wanted(batch_size, size, seed, schema=schema, share=share))
 
 
 def assembled(raw: Raw, where: str, wanted: Wanted) -> Data:
@@ -86,6 +91,8 @@ def assembled(raw: Raw, where: str, wanted: Wanted) -> Data:
     pixels = fitted(raw.pixels, wanted) if isinstance(raw.pixels, Tensor) else raw.pixels
     count = len(pixels) if isinstance(pixels, Tensor) else len(pixels.names)
     train, folds = split(raw, count, wanted.seed)
+    if wanted.share < 1:
+        train, folds = thinned(train, folds, wanted.share, wanted.seed)
     if len(train) < 2 and not wanted.schema:
         raise DataError(f"{where} holds {count} image{'s' * (count != 1)}, {len(train)} of them to learn from; "
                         f"learning needs two or more")
@@ -126,6 +133,13 @@ def split(raw: Raw, count: int, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
         folds["validation"], folds["train"] = order.tensor_split([max(1, len(order) // 10)])
     train = torch.cat([folds["train"], unlabelled])
     return train if len(train) else torch.arange(count), folds
+
+
+def thinned(train: Tensor, folds: dict[str, Tensor], share: float, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """A random share of the positions to learn from, 8 at least, and of the training fold; the other folds stay."""
+    order = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))]
+    kept = order[: max(8, round(share * len(order)))]
+    return kept, folds | {name: part[torch.isin(part, kept)] for name, part in folds.items() if name == "train"}
 
 
 def fitted(pixels: Tensor, wanted: Wanted) -> Tensor:
@@ -254,10 +268,10 @@ def locate(root: Path | None, name: str, known: Mapping[str, Callable[[Path], Ra
 def public(name: str, known: Mapping[str, Callable[[Path], Raw]]) -> Callable[..., Data]:
     """A public data set, by the files that it may come in and how each is read."""
     def load(root: Path | None = None, batch_size: int = 256, size: Size = None, download: bool = False, seed: int = 0,
-             schema: Schema = None) -> Data:
+             schema: Schema = None, share: float = 1.0) -> Data:
         from .download import archive
         path = locate(root, name, known, lambda folder: archive(name, folder), download)
-        return assembled(known[path.name](path), name, Wanted(batch_size, size, seed, schema=schema))
+        return assembled(known[path.name](path), name, Wanted(batch_size, size, seed, schema=schema, share=share))
     return load
 
 
