@@ -103,6 +103,13 @@ SMALL = {"optimizer.lr": 3e-3, "augmentation.targets": 1, "encoder.numbers": "pe
 
 @hookimpl
 def ssl_methods():
+    yield from of_parts()
+    yield from of_views()
+    yield from of_other_tables()
+
+
+def of_parts():
+    """Predict a part of a row, or rebuild it, from the rest."""
     yield Recipe(
         name="tjepa", target="ssl_tabular.methods.tjepa:TJEPA", paper="arXiv:2410.05016",
         summary="predict the embedding of hidden columns from others",
@@ -116,19 +123,6 @@ def ssl_methods():
                                          "optimizer.lr": 1e-3},
                   "letter": SMALL | {"epochs": 20, "encoder.depth": 2, "encoder.sigma": 0.2},
                   "hypothyroid": SMALL | {"epochs": 60, "encoder.sigma": 0.2}})
-    yield Recipe(
-        name="scarf", target="ssl_core:JointEmbedding", paper="arXiv:2106.15147",
-        summary="contrast a row with a copy of which most cells come from other rows",
-        data="breast-cancer", encoder="mlp", augmentation="corrupt", objective="infonce",
-        options={"epochs": 100, "optimizer": "adam", "optimizer.lr": 1e-3, "schedule": "constant", "objective.temperature": 1.0,
-                 "objective.symmetric": False, "augmentation.share": 0.6, "method.projector": (256, 256), "method.norm": "none",
-                 "probe": PROBES})
-    yield Recipe(
-        name="tabular-barlow", target="ssl_core:JointEmbedding", paper="arXiv:2103.03230",
-        summary="two corrupted copies of a row, redundancy reduction",
-        data="breast-cancer", encoder="mlp", augmentation="corrupt", objective="barlow-twins",
-        options={"epochs": 100, "optimizer.lr": 1e-3, "augmentation.share": 0.4, "augmentation.clean": False,
-                 "objective.redundancy": 5e-3, "method.projector": (256, 256), "probe": PROBES})
     yield Recipe(
         name="vime", target="ssl_tabular.methods.vime:VIME", paper="NeurIPS 2020",
         summary="which cells of a row were replaced, and by what",
@@ -146,6 +140,23 @@ def ssl_methods():
         data="breast-cancer", encoder="mlp", augmentation="corrupt", objective="mse",
         options={"epochs": 100, "optimizer.lr": 1e-3, "augmentation.share": 0.2, "augmentation.exact": False,
                  "method.target": "bins", "probe": PROBES})
+
+
+def of_views():
+    """Make views of a row agree."""
+    yield Recipe(
+        name="scarf", target="ssl_core:JointEmbedding", paper="arXiv:2106.15147",
+        summary="contrast a row with a copy of which most cells come from other rows",
+        data="breast-cancer", encoder="mlp", augmentation="corrupt", objective="infonce",
+        options={"epochs": 100, "optimizer": "adam", "optimizer.lr": 1e-3, "schedule": "constant", "objective.temperature": 1.0,
+                 "objective.symmetric": False, "augmentation.share": 0.6, "method.projector": (256, 256), "method.norm": "none",
+                 "probe": PROBES})
+    yield Recipe(
+        name="tabular-barlow", target="ssl_core:JointEmbedding", paper="arXiv:2103.03230",
+        summary="two corrupted copies of a row, redundancy reduction",
+        data="breast-cancer", encoder="mlp", augmentation="corrupt", objective="barlow-twins",
+        options={"epochs": 100, "optimizer.lr": 1e-3, "augmentation.share": 0.4, "augmentation.clean": False,
+                 "objective.redundancy": 5e-3, "method.projector": (256, 256), "probe": PROBES})
     yield Recipe(
         name="subtab", target="ssl_tabular.methods.subtab:SubTab", paper="arXiv:2110.04361",
         summary="rebuild the row from windows of its features, which agree",
@@ -165,6 +176,10 @@ def ssl_methods():
         options={"epochs": 500, "optimizer": "adam", "optimizer.lr": 3e-4, "optimizer.weight_decay": 1.5e-6,
                  "schedule": "cosine", "schedule.warmup": 0.02, "objective.temperature": 0.1, "probe": PROBES},
         per_data={"digits-table": {"epochs": 30, "optimizer.lr": 1e-3, "augmentation.flip": 0.0}})
+
+
+def of_other_tables():
+    """Match columns, rows or items that were not brought together before."""
     yield Recipe(
         name="omnimatch", target="ssl_tabular.methods.omnimatch:OmniMatch", paper="arXiv:2403.07653",
         summary="which columns of a folder of tables join, from tables cut in two",
