@@ -162,15 +162,6 @@ def test_hubert_labels_fit_the_frames(kind):
     assert torch.equal(method.label(alone, count)[0], labels[2, :count])  # padding does not change labels
 
 
-def test_hubert_clusters_cepstra_without_their_mean_if_asked():
-    waves = batch()
-    x, valid = hubert(cmn=True).features(waves)
-    mean = torch.stack([row[there].mean(dim=0) for row, there in zip(x, valid, strict=True)])
-    plain = hubert().features(waves)[0]
-    assert mean[:, :13].abs().max() < 0.1 * plain[:, :, :13].std()  # of every frame; those of every second one are labelled
-    assert torch.allclose((x - plain)[0, 0], (x - plain)[0, 5], atol=1e-4)  # one offset for the recording
-
-
 def test_hubert_logits_are_cosines():
     method, rows = hubert(), torch.randn(5, 32, requires_grad=True)
     plain = torch.stack([torch.cosine_similarity(method.head(rows)[:, None], method.names[None], dim=2)])[0] / 0.1

@@ -57,8 +57,6 @@ class HuBERT(Method):
         topics: of the recordings, to be told from the mean of their frames; 0 for none. A recording's words are its clusters
             without repetitions (HuBERTopic).
         topic: weight of telling them.
-        cmn: cepstral mean normalisation: cluster MFCCs without their mean over the recording, which tells much of speaker and
-            channel; for encoders that do not see it either (`encoder.normalize=each`).
     """
 
     shown = "mask"
@@ -66,7 +64,7 @@ class HuBERT(Method):
     def __init__(self, encoder: Any, augmentation: Any, objective: Any, rate: int, clusters: int = 50,
                  labels: Path | None = None, layer: int = 2, width: int = 64, temperature: float = 0.1, visible: float = 0.0,
                  penalty: float = 0.0, gradient: float = 1.0, mix: float = 0.0, frames: int = 100_000, topics: int = 0,
-                 topic: float = 0.1, cmn: bool = False) -> None:
+                 topic: float = 0.1) -> None:
         super().__init__(encoder, augmentation, objective)
         need_frames(encoder)
         self.teacher = taught(labels, encoder.hop) if labels else None
@@ -75,7 +73,7 @@ class HuBERT(Method):
         self.register_buffer("centres", torch.zeros(clusters, features))
         self.head, self.names = nn.Linear(encoder.width, width), nn.Parameter(torch.rand(clusters, width))
         self.temperature, self.visible, self.penalty, self.gradient = temperature, visible, penalty, gradient
-        self.mix, self.frames, self.cmn = mix, frames, cmn
+        self.mix, self.frames = mix, frames
         self.topics = Topics(clusters, topics) if topics else None
         self.teller, self.topic = nn.Linear(encoder.width, topics) if topics else None, topic
 
@@ -113,7 +111,6 @@ class HuBERT(Method):
         """What is clustered, (B, L, F), and which frames exist (B, L); as many frames as the encoder has."""
         if self.teacher is None:
             x, valid = self.mfcc(waves)
-            x = x - masked_mean(x, valid)[:, None] if self.cmn else x
             return x[:, ::2], valid[:, ::2]
         self.teacher.eval()
         x, valid = self.teacher.local(waves)

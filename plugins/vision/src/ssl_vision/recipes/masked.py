@@ -105,6 +105,7 @@ def blanked():
         options={"encoder.controlled": True, "encoder.drop_path": 0.1, "augmentation.small": 0, "epochs": 100,
                  "data.batch_size": 256, "optimizer.lr": 5e-4, "optimizer.weight_decay": 0.04, "schedule.warmup": 0.1,
                  "trainer.clip": 3.0, "objective.prototypes": 65536},
-        per_data=small(SMALL_SWIN | {"augmentation.blur": (0.0, 0.0, 0.0), "objective.prototypes": 4096},
+        per_data=small(SMALL_SWIN | {"augmentation.blur": (0.0, 0.0, 0.0), "objective.prototypes": 4096,
+                                     "method.momentum": 0.99, "objective.momentum": 0.99},
                        GRAY_SWIN | {"augmentation": "mild", "method.momentum": 0.97,
                                     "method.projector": (256, 64), "objective.prototypes": 256, "objective.momentum": 0.97}))
