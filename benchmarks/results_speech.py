@@ -6,7 +6,7 @@ its first steps. Digits and speakers are told by a linear probe of the same trai
 a file, so that a command that was stopped goes on where it was. With `--on validation` nothing sees the test takes and no
 page is written: options are chosen that way.
 
-    python benchmarks/results_speech.py --root FOLDER [--minutes 3] [--seeds 3] [--methods hubert,tera] [--fronts wave]
+    python benchmarks/results_speech.py --root FOLDER [--minutes 5,2] [--seeds 3] [--methods hubert,tera] [--fronts wave]
         [--piece 20] [--on validation] [KEY=VALUE ...]
 """
 from __future__ import annotations
@@ -42,10 +42,9 @@ FRONTS: dict[str, dict[str, Any]] = {"wave": {"encoder": "wav2vec2", "data.rate"
                                      "mel": {"encoder": "mel", "data.rate": 8000}}  # as recorded
 CMVN = {"encoder.normalize": "each"}  # each bin over each word, as in TERA; whole levels tell voices at once
 SETTINGS: dict[str, dict[str, Any]] = {  # of a method and its front, where they differ from the recipe
-    # the paper's; wav2vec2 learns nothing with this norm and penalty
-    "hubert wave": {"encoder.norm": "group", "method.penalty": 10.0, "method.clusters": 100},
+    "hubert wave": {"encoder.norm": "group", "method.penalty": 10.0},  # the paper's; wav2vec2 learns nothing with them
     **{f"{method} mel": CMVN for method in METHODS.split(",")}}
-ABOUT = """Free Spoken Digits (8 kHz), {minutes:g} minutes {clock} per run, without labels, on the takes that are not for
+ABOUT = """Free Spoken Digits (8 kHz), {minutes} minutes {clock} per run, without labels, on the takes that are not for
 testing. A linear probe of the mean over time of the frozen frames, of the last layer, and of all layers with learned weights
 ("layers", as in SUPERB): test are the official takes 0 to 4 of each digit and
 speaker, the penalty is chosen on takes 5 to 9. Options are those of the recipes and of `SETTINGS` in the script; no test
@@ -129,11 +128,22 @@ def row(name: str, scores: list[dict[str, float]], *more: Any) -> str:
     return "| " + " | ".join([name, *told, *map(str, more)]) + " |"
 
 
+def told_minutes(args: argparse.Namespace) -> str:
+    """Such as "5 (wave) or 2 (mel)"."""
+    return " or ".join(f"{minutes:g} ({front})" for front, minutes in per_front(args).items())
+
+
+def per_front(args: argparse.Namespace) -> dict[str, float]:
+    """The minutes of each front end; one number is for all."""
+    fronts, minutes = args.fronts.split(","), [float(word) for word in args.minutes.split(",")]
+    return dict(zip(fronts, minutes * len(fronts) if len(minutes) == 1 else minutes, strict=True))
+
+
 def table(simple: dict[str, dict[str, float]], runs: dict[str, list[dict[str, Any]]], args: argparse.Namespace) -> str:
     """The section, in Markdown."""
     machine = torch.cuda.get_device_name() if CUDA else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    words = [f"--minutes {args.minutes:g}", f"--seeds {args.seeds}", f"--methods {args.methods}", f"--fronts {args.fronts}"]
-    about = ABOUT.format(minutes=args.minutes, seeds=args.seeds, clock=CLOCK)
+    words = [f"--minutes {args.minutes}", f"--seeds {args.seeds}", f"--methods {args.methods}", f"--fronts {args.fronts}"]
+    about = ABOUT.format(minutes=told_minutes(args), seeds=args.seeds, clock=CLOCK)
     lines = ["## Speech", "", f"{about} ssl-core {__version__}, torch {torch.__version__}, {machine}.", "",
              f"    python benchmarks/results_speech.py --root FOLDER {' '.join([*words, *args.options])}", "",
              f"| | {' | '.join(COLUMNS)} | epochs | training, s | codes in use | verdict |", "|---" * (len(COLUMNS) + 5) + "|"]
@@ -158,9 +168,10 @@ def fill(cells: Cells, args: argparse.Namespace) -> None:
         for method, front in cases(args.methods, args.fronts):
             chosen = settings(method, front) | more
             options = {"data": "fsdd", "data.root": root, "seed": seed} | chosen
-            tail = " ".join([f"{args.minutes:g}", args.on, *(f"{key}={item}" for key, item in chosen.items())])
+            minutes = per_front(args)[front]
+            tail = " ".join([f"{minutes:g}", args.on, *(f"{key}={item}" for key, item in chosen.items())])
             epochs = cells.get(f"{method} {front} epochs {tail}",
-                               partial(epochs_within, args.minutes, "speech", method, options))
+                               partial(epochs_within, minutes, "speech", method, options))
             made = cells.get(f"{method} {front} {seed} {tail}", partial(trained, method, options, epochs, args.on))
             runs.setdefault(f"{method}, {front}", []).append(made)
             text = table(simple, runs, args)
@@ -172,7 +183,7 @@ def fill(cells: Cells, args: argparse.Namespace) -> None:
 def main() -> None:
     read = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     read.add_argument("--root", type=Path, required=True, help="the folder with the recordings of Free Spoken Digits")
-    read.add_argument("--minutes", type=float, default=3.0, help="of processor time per run, at most one epoch more")
+    read.add_argument("--minutes", default="5,2", help="of processor time per run, for each front end or one for all")
     read.add_argument("--seeds", type=int, default=3, help="runs per method")
     read.add_argument("--methods", default=METHODS, help="names, separated by commas")
     read.add_argument("--fronts", default="wave,mel", help="front ends: wave, mel or both")
