@@ -112,7 +112,7 @@ def partners():
         "genview", "weighted-nt-xent", "arXiv:2403.12003", "simclr with views from a generator, good pairs weighing more",
         LARS | {"optimizer.lr": 0.3, "method.projector": (2048, 128), "objective.temperature": 0.1},
         {"augmentation": "generated", "augmentation.blur": 0.0, "optimizer.lr": 0.4, "optimizer.weight_decay": 1e-4,
-         "method.projector": (2048, 256)},
+         "method.projector": (2048, 256), "objective.temperature": 0.2},
         {"augmentation": "generated", "augmentation.blur": 0.0, "augmentation.flip": 0.0, "augmentation.scale": (0.5, 1.0),
          "augmentation.strengths": (0.2, 0.4, 0.0, 0.0), "augmentation.gray": 0.0}, augmentation="generated",
         experimental=True, target="ssl_vision.methods.genview:GenView")
