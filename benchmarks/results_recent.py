@@ -55,14 +55,14 @@ def lines_of(method: str) -> int:
     return sum(bool(line.strip()) for line in Path(file).read_text().splitlines()) if "ssl_vision" in file else 0
 
 
-def compared(results: Mapping[str, dict[str, Any]]) -> list[str]:
+def compared(results: Mapping[str, dict[str, Any]], runs: Path) -> list[str]:
     """The first table: what frozen features know."""
     out = ["| encoder, method | linear | k-NN | RankMe | epochs | training, s | verdict | lines |",
            "|---|--:|--:|--:|--:|--:|---|--:|"]
     raw, shown = next(r["raw"] for r in results.values() if r["raw"]), set[str]()
     out.append(f"| raw pixels | {raw['linear']:.3f} | {raw['knn']:.3f} | | | | | |")
     for method, r in results.items():
-        encoder = Run.load(r["run"]).config.encoder
+        encoder = Run.load(runs / method).config.encoder
         if encoder not in shown and r["untrained"]:
             out.append(f"| {encoder}, untrained | {r['untrained']['linear']:.3f} | {r['untrained']['knn']:.3f} | | 0 | | | |")
             shown.add(encoder)
@@ -118,17 +118,17 @@ def main() -> None:
     read.add_argument("--root", type=Path, required=True, help="where CIFAR-10 lies: binary, Python, or cifar10_jpg.zip")
     read.add_argument("--minutes", type=float, default=1.0, help=f"{CLOCK}, for training a method")
     read.add_argument("--methods", default=NEW, help="names, separated by commas")
-    read.add_argument("--runs", type=Path, default=Path("runs/results-recent"), help="where the runs are kept")
+    read.add_argument("--runs", type=Path, default=Path("runs/results-recent"), help="where runs are kept, by minutes")
     read.add_argument("--out", type=Path, default=PAGE, help="the page whose section is replaced")
     args = read.parse_args()
-    chosen = [*OLD, *args.methods.split(",")]
+    chosen, runs = [*OLD, *args.methods.split(",")], args.runs / f"{args.minutes:g}"
     results, seen = dict[str, dict[str, Any]](), set[str]()
     for name in chosen:
         options = options_of(name, args.root.resolve())
         kind = str({key: value for key, value in options.items() if key.startswith("encoder")})
-        results[name] = trained(name, args.minutes, options, args.runs / name, kind not in seen)  # baselines once for each
+        results[name] = trained(name, args.minutes, options, runs / name, kind not in seen)  # baselines once for each
         seen.add(kind)
-    cells = Cells(args.runs / "asked.json")
+    cells = Cells(runs / "asked.json")
     text = ["## Recent vision methods", "",
             f"CIFAR-10 as it was found (see `--root`), {args.minutes:g} minutes {CLOCK} for the training of each method (one "
             f"epoch at least), one seed, small encoders and AdamW for all: this compares what a method gives at once, not what "
@@ -136,7 +136,7 @@ def main() -> None:
             f"Lines are those of the file of a method, blank ones aside; none where a record alone is enough. ssl-core "
             f"{__version__}, torch {torch.__version__}.", "",
             f"    python benchmarks/results_recent.py --root FOLDER --minutes {args.minutes:g}"
-            f"{f' --methods {args.methods}' if args.methods != NEW else ''}", "", *compared(results)]
+            f"{f' --methods {args.methods}' if args.methods != NEW else ''}", "", *compared(results, runs)]
     questions: tuple[tuple[str, Callable[[Run, Any], dict[str, float]], tuple[str, ...]], ...] = (
         ("R^2 of a ridge regression from the embeddings of two views to what was changed between them (crop, flip, turn of up "
          "to 15 degrees, colour), on the test fold.", known, ("simclr", "sie", "seq-jepa")),
@@ -144,9 +144,9 @@ def main() -> None:
     for title, ask, methods in questions:
         some = [name for name in methods if name in results]
         if some != ["simclr"]:  # which is there to compare with
-            text += asked(title, ask, some, args.runs, cells)
+            text += asked(title, ask, some, runs, cells)
     if "scatsimclr" in results:
-        text += by_images(("simclr", "scatsimclr"), args.minutes, args.root.resolve(), args.runs)
+        text += by_images(("simclr", "scatsimclr"), args.minutes, args.root.resolve(), runs)
     write_section("recent", "\n".join(text), args.out)
     print("\n".join(text), file=sys.stderr)
 

@@ -68,7 +68,7 @@ def main() -> None:
     read.add_argument("--root", type=Path, required=True, help="where CIFAR-10 lies: binary, Python, or cifar10_jpg.zip")
     read.add_argument("--minutes", type=float, default=30.0, help=f"{CLOCK}, for training a method")
     read.add_argument("--methods", default=METHODS, help="names, separated by commas")
-    read.add_argument("--runs", type=Path, default=Path("runs/results-vision"), help="where the runs are kept")
+    read.add_argument("--runs", type=Path, default=Path("runs/results-vision"), help="where runs are kept, by minutes")
     read.add_argument("--out", type=Path, default=PAGE, help="the page whose section is replaced")
     read.add_argument("options", nargs="*", metavar="KEY=VALUE", help="for every method, as with sslrun")
     args = read.parse_args()
@@ -78,7 +78,7 @@ def main() -> None:
     chosen = [name for name in args.methods.split(",") if name in offered]
     results: list[dict[str, Any]] = []
     for name in chosen:
-        results.append(trained(name, args.minutes, options, args.runs / name, not results))
+        results.append(trained(name, args.minutes, options, args.runs / f"{args.minutes:g}" / name, not results))
         shown = [f"--minutes {args.minutes:g}", f"--methods {','.join(chosen)}", *args.options]
         text = table(results, args.minutes, shown)
         write_section("vision", text, args.out)  # after each, so that none is lost
