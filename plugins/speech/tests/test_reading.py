@@ -314,8 +314,10 @@ def test_fsdd(shared_data):
     assert all(int(read.names[i][:-4].split("_")[2]) < 5 for i in read.folds["test"].tolist())
     assert read.classes == [str(i) for i in range(10)]
     assert [read.classes[i] for i in read.labels.tolist()] == [name[0] for name in read.names]
-    batch = next(iter(read.train))
-    assert batch.samples.shape[1] <= 16000 and batch.lengths.float().mean() > 12000
+    words = sorted(length for batch in read.train for length in batch.lengths.tolist())
+    assert len(words) == 2700 and words[1350] < 4000  # one by one, half a second and less, as they are scored
+    joined = next(iter(data.fsdd(root=shared_data("fsdd"), join=2.0).train))
+    assert joined.samples.shape[1] <= 16000 and joined.lengths.float().mean() > 12000
 
 
 def test_fsdd_says_where_it_looked(tmp_path):

@@ -170,6 +170,7 @@ def test_unreadable_images_are_left_out_and_listed(pets):
         data.read(pets)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # on a machine with one core
 @pytest.mark.parametrize("workers", [0, 2])
 def test_what_does_not_fit_into_memory_is_decoded_batch_by_batch(pets, tmp_path, workers):
     held, lazy = data.read(pets), data.read(zipped(pets, tmp_path / "p.zip"), memory=0.0, workers=workers, batch_size=5)
