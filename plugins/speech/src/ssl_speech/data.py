@@ -97,8 +97,8 @@ def fsdd(root: Path | None = None, label: Literal["digit", "speaker"] = "digit",
     Args:
         root: folder with `recordings/*.wav`.
         label: what is to be told from the frozen features.
-        rate, seconds, join, raw: see `Reading`. Words are scored one by one, and are best learned from one by one: in joined
-            rows few frames have an end near by.
+        rate, seconds, join, raw: see `Reading`. Words are scored one by one, and learned from one by one: in joined rows few
+            frames have an end near by.
         seed: unused: the split is the official one.
     """
     folder = Path(root).expanduser() if root else CACHE / "fsdd"

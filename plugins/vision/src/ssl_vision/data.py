@@ -139,7 +139,7 @@ def thinned(train: Tensor, folds: dict[str, Tensor], share: float, seed: int) ->
     """A random share of the positions to learn from, 8 at least, and of the training fold; the other folds stay."""
     order = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))]
     kept = order[: max(8, round(share * len(order)))]
-    return kept, folds | {name: part[torch.isin(part, kept)] for name, part in folds.items() if name == "train"}
+    return kept, folds | ({"train": folds["train"][torch.isin(folds["train"], kept)]} if folds else {})
 
 
 def fitted(pixels: Tensor, wanted: Wanted) -> Tensor:
@@ -220,7 +220,7 @@ def from_files(where: Any, names: list[str], wanted: Wanted, skip: float, memory
 
 
 def read(source: Any, batch_size: int = 256, size: Size = None, skip: float = 0.1, memory: float = 1.0, check: bool = False,
-         workers: int = 0, seed: int = 0, schema: Schema = None) -> Data:
+         workers: int = 0, seed: int = 0, schema: Schema = None, share: float = 1.0) -> Data:
     """The user's own images: a folder or .zip with one folder per class, `.npy`, `.npz`, or an array in memory.
 
     A folder may be divided into `train`, `val` and `test` first. Images larger than the training needs should be scaled by
@@ -232,9 +232,9 @@ def read(source: Any, batch_size: int = 256, size: Size = None, skip: float = 0.
         memory: GiB of decoded images to hold; what is larger is decoded batch by batch.
         check: decode every image once before training, even if they are too many to hold.
         workers: processes that decode what is not held.
-        batch_size, size, seed, schema: see `Wanted`.
+        batch_size, size, seed, schema, share: see `Wanted`.
     """
-    wanted = Wanted(batch_size, size, seed, workers, schema)
+    wanted = Wanted(batch_size, size, seed, workers, schema, share)
     if not isinstance(source, (str, Path)):
         return assembled(readers.array(source), "the array given as data", wanted)
     path = Path(source)
@@ -301,7 +301,7 @@ stl10 = public("stl10", {"train_X.bin": lambda p: readers.stl10(p.parent)})
 
 def huggingface(name: str, configuration: str = "", image: str = "", label: str = "label", train: str = "train",
                 test: str = "test", download: bool = False, batch_size: int = 256, size: Size = None, skip: float = 0.1,
-                memory: float = 1.0, workers: int = 0, seed: int = 0, schema: Schema = None) -> Data:
+                memory: float = 1.0, workers: int = 0, seed: int = 0, schema: Schema = None, share: float = 1.0) -> Data:
     """A data set of images on the Hugging Face hub, by name: `data=huggingface data.name=uoft-cs/cifar10`.
 
     Args:
@@ -309,11 +309,11 @@ def huggingface(name: str, configuration: str = "", image: str = "", label: str 
         image, label: columns; "" for the first one of images. A set without the label column is read without labels.
         train, test: splits; `test` may be missing.
         download: must be true, because this goes to the network; no code of the data set is run.
-        batch_size, size, skip, memory, workers, seed, schema: see `read`.
+        batch_size, size, skip, memory, workers, seed, schema, share: see `read`.
     """
     if not download:
         raise DataError(f"{name} lies on the Hugging Face hub.\n  Try: data.download=true, if it may be fetched from there")
     from .download import hub
-    wanted = Wanted(batch_size, size, seed, workers, schema)
+    wanted = Wanted(batch_size, size, seed, workers, schema, share)
     found = hub(name, configuration, image, label, (train, test))
     return from_files(found.images, found.names, wanted, skip, memory, False)
