@@ -123,7 +123,8 @@ class Data:
     Args:
         train: batches to learn from; iterated once per epoch.
         size: training items in one epoch (images, nodes, clips, rows).
-        items: batches of every item to embed, in a fixed order. Default: `train`, for data without labels.
+        items: batches of every item to embed, in a fixed order. Default: `train`, for data without labels. If it has a
+            `count` of items and `items_at(places)`, (B,) long -> batch, monitors look at items from all over the data.
         labels: (N,) aligned with `items`, long for classes, float for a quantity; or None.
         folds: positions in `items` of "train", "validation" and "test"; needed where there are labels.
         raw: batch -> (B, F) float, the plain features that a representation should beat; or None.

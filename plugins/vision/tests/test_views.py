@@ -114,6 +114,16 @@ def test_batches_say_which_items_they_hold(tmp_path):
     assert kept.ids.tolist() == read.ids.tolist() == [7, 2, 5] and torch.equal(kept.pixels, read.pixels)
 
 
+def test_images_can_be_asked_for_by_place():
+    x, rows, places = torch.rand(6, 3, 4, 4), torch.tensor([5, 3, 1, 0]), torch.tensor([2, 0])
+    labels = torch.arange(6) * 10
+    for source in (InMemory(x, labels, rows, 2), FromFiles(lambda i: x[i], labels, rows, 2, False, 0)):
+        found = source.items_at(places)
+        assert source.count == 4 and found.ids.tolist() == [1, 5] and found.labels.tolist() == [10, 50]
+        assert torch.equal(found.pixels, x[[1, 5]])
+
+
+
 def test_a_film_closes_in_on_the_image_and_never_backs_away():
     torch.manual_seed(0)
     x, drift = ramps(32, 24), Drift(zoom=(0.7, 0.8))

@@ -40,18 +40,20 @@ class Panel(NamedTuple):
 
 
 def panel(method: Method, data: Data, batches: Batches, device: torch.device) -> Panel:
-    """Choose evenly spaced batches of the first `SPAN` that are not all of the test fold; its items are left out."""
+    """Choose items that are evenly spaced and not of the test fold: among all, or among the first `SPAN` batches that hold
+    some, where items cannot be asked for by number."""
     source = data.train if data.items is None else data.items
     first = next(iter(Batches(batches.batches, batches.seed)))
     with torch.no_grad():
         few = move(first, device)
         size = len(method.kept(few).pooled)
         step = max(1, min(SPAN, _length(source)) // max(1, ceil(ITEMS / size)))
+        found = _taken(data, source, size) if hasattr(source, "items_at") else \
+            islice(_open(method, data, source, device), 0, SPAN, step)
         kept, places = [], []
-        for number, (batch, place) in enumerate(islice(_open(method, data, source, device), SPAN)):
-            if number % step == 0:
-                kept.append(move(batch, device))
-                places.append(torch.arange(_count(method, data, batch, device)) if place is None else place)
+        for batch, place in found:
+            kept.append(move(batch, device))
+            places.append(torch.arange(_count(method, data, batch, device)) if place is None else place)
             if sum(map(len, places)) >= ITEMS:
                 break
     positions = torch.cat(places)  # in the data
@@ -60,6 +62,14 @@ def panel(method: Method, data: Data, batches: Batches, device: torch.device) ->
     home = torch.device("cpu") if device.type == "mps" else device
     train, validation = (_fold(data, name, positions[rows], home) for name in ("train", "validation"))
     return Panel(kept, rows.to(device), train, validation, few, size, home)
+
+
+def _taken(data: Data, source: Any, size: int) -> Iterator[tuple[Any, Tensor]]:
+    """Batches of evenly spaced items outside of the test fold, and their positions in the data."""
+    rows = torch.arange(source.count)
+    rows = rows[~_tested(data, rows)]
+    for place in rows[:: max(1, len(rows) // ITEMS)][:ITEMS].split(size):
+        yield source.items_at(place), place
 
 
 def _open(method: Method, data: Data, source: Iterable[Any], device: torch.device) -> Iterator[tuple[Any, Tensor | None]]:

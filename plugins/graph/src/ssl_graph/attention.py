@@ -26,8 +26,8 @@ class GATLayer(nn.Module):
         self.heads, self.width, self.dropout = heads, outputs // heads, nn.Dropout(dropout)
         self.linear, self.bias = nn.Linear(inputs, outputs, bias=False), nn.Parameter(torch.zeros(outputs))
         self.source, self.target = (nn.Parameter(torch.empty(heads, self.width)) for _ in range(2))
-        for weight in (self.linear.weight, self.source, self.target):
-            nn.init.xavier_uniform_(weight)
+        for weight in (self.linear.weight, self.source[None], self.target[None]):
+            nn.init.xavier_normal_(weight, gain=2**0.5)  # as GraphMAE's; smaller, its loss falls more slowly
 
     def forward(self, x: Features, neighbours: Tensor, degree: Tensor, only: Tensor | None = None) -> Tensor:
         """Features (N, inputs), adjacency (N, N), degree (N,) -> (N, outputs); `only`: the rows of some nodes."""

@@ -43,7 +43,7 @@ class InMemory:
 
     def __init__(self, pixels: Tensor, labels: Tensor | None, rows: Tensor, batch_size: int, shuffle: bool = False) -> None:
         self.pixels, self.labels, self.rows, self.shuffle = pixels, labels, rows, shuffle
-        self.batch_size = min(batch_size, len(rows))
+        self.batch_size, self.count = min(batch_size, len(rows)), len(rows)
 
     def __len__(self) -> int:
         return len(self.rows) // self.batch_size if self.shuffle else -(-len(self.rows) // self.batch_size)
@@ -51,7 +51,14 @@ class InMemory:
     def __iter__(self) -> Iterator[Images]:
         order = self.rows[torch.randperm(len(self.rows))] if self.shuffle else self.rows
         for chosen in order.split(self.batch_size)[: len(self)]:
-            yield Images(self.pixels[chosen], None if self.labels is None else self.labels[chosen], chosen)
+            yield self._batch(chosen)
+
+    def items_at(self, places: Tensor) -> Images:
+        """The images at these places, (B,), of `rows`."""
+        return self._batch(self.rows[places])
+
+    def _batch(self, chosen: Tensor) -> Images:
+        return Images(self.pixels[chosen], None if self.labels is None else self.labels[chosen], chosen)
 
 
 class FromFiles:
@@ -65,17 +72,19 @@ class FromFiles:
 
     def __init__(self, decode: Callable[[int], Tensor], labels: Tensor | None, rows: Tensor, batch_size: int, shuffle: bool,
                  workers: int) -> None:
-        self.loader = DataLoader(_Decoded(decode, labels, rows), min(batch_size, len(rows)), shuffle, num_workers=workers,
+        self.images, self.count = _Decoded(decode, labels, rows), len(rows)
+        self.loader = DataLoader(self.images, min(batch_size, len(rows)), shuffle, num_workers=workers,
                                  collate_fn=together, drop_last=shuffle, pin_memory=torch.cuda.is_available())
 
     def __len__(self) -> int:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Images]:
-        for batch in self.loader:
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
+        yield from map(sound, self.loader)
+
+    def items_at(self, places: Tensor) -> Images:
+        """The images at these places, (B,), of `rows`, decoded in this process."""
+        return sound(together([self.images[place] for place in places.tolist()]))
 
 
 class _Decoded(Dataset):  # type: ignore[type-arg]
@@ -102,6 +111,13 @@ def together(found: Sequence[tuple[Tensor, Tensor | None, int] | DataError]) -> 
             return item
     pixels, labels, rows = zip(*found)
     return Images(stack(pixels), None if labels[0] is None else torch.stack(labels), torch.tensor(rows))
+
+
+def sound(batch: Images | DataError) -> Images:
+    """The batch, if it is one."""
+    if isinstance(batch, DataError):
+        raise batch
+    return batch
 
 
 def stack(pixels: Sequence[Tensor]) -> Tensor:

@@ -1,5 +1,5 @@
 """Methods that tell the views of one image from those of others."""
-from .settings import ADAMW, LARS, MODERATE, SGD, joint
+from .settings import ADAMW, LARS, MODERATE, SGD, TWO, joint
 
 
 def recipes():
@@ -51,7 +51,7 @@ def with_queues():
         "moco-v3", "infonce", "arXiv:2104.02057", "predict a slow copy's other view among those of the batch",
         LARS | {"optimizer.lr": 0.45, "method.projector": (4096, 256), "method.predictor": (4096,), "method.last_norm": True,
                 "method.momentum": 0.99, "objective.temperature": 1.0, "objective.symmetric": False},
-        {"optimizer.lr": 0.3, "augmentation": "byol", "augmentation.blur": (0.0, 0.0), "objective.temperature": 0.2},
+        TWO | {"optimizer.lr": 0.3, "objective.temperature": 0.2},
         {"method.predictor": (256,), "method.momentum": 0.97, "objective.temperature": 0.2}, augmentation="byol")
     yield joint(
         "nnclr", "nnclr", "arXiv:2104.14548", "the positive is the past image nearest to the other view",

@@ -1,5 +1,5 @@
 """Methods that predict one view from another, or make views agree without negatives."""
-from .settings import ADAMW, CROPS, LARS, MODERATE, SGD, joint
+from .settings import ADAMW, LARS, MODERATE, SGD, TWO, joint
 
 
 def recipes():
@@ -13,7 +13,7 @@ def predictive():
     yield joint(
         "byol", "cosine", "arXiv:2006.07733", "predict what a slow copy of the network makes of the other view",
         LARS | {"optimizer.lr": 0.45, "method.projector": (4096, 256), "method.predictor": (4096,), "method.momentum": 0.99},
-        {"optimizer.lr": 1.0, "optimizer.weight_decay": 1e-5, "augmentation": "byol", "augmentation.blur": (0.0, 0.0)},
+        TWO | {"optimizer.lr": 1.0, "optimizer.weight_decay": 1e-5},
         {"method.predictor": (256,), "method.momentum": 0.97}, augmentation="byol")
     yield joint(
         "simsiam", "cosine", "arXiv:2011.10566", "predict the other view, which is held still; no copy, no negatives",
@@ -25,7 +25,7 @@ def predictive():
         "directpred", "directpred", "arXiv:2102.06810", "byol with a linear predictor that is computed, not trained",
         SGD | {"epochs": 100, "optimizer.lr": 0.03, "optimizer.weight_decay": 4e-4, "data.batch_size": 128,
                "method.projector": (512, 128), "method.momentum": 0.996},
-        {"augmentation": "byol", "augmentation.blur": (0.0, 0.0)}, {"method.momentum": 0.97}, augmentation="byol")
+        TWO, {"method.momentum": 0.97}, augmentation="byol")
 
 
 def decorrelating():
@@ -52,14 +52,14 @@ def decorrelating():
     yield joint(
         "lejepa", "lejepa", "arXiv:2511.08544", "views agree, and random projections of them are normal",
         ADAMW | crops | {"optimizer.lr": 5e-4, "optimizer.weight_decay": 0.05, "objective.weight": 0.05},
-        CROPS | {"optimizer.lr": 2e-3, "optimizer.weight_decay": 5e-4, "method.projector": (2048, 2048, 64)},
+        TWO | {"optimizer.lr": 2e-3, "optimizer.weight_decay": 5e-4, "method.projector": (2048, 2048, 64)},
         {"augmentation.views": 4, "method.projector": (256, 32), "objective.slices": 256},
         encoder="vit-small", augmentation="multi-crop")
     yield joint(
         "visreg", "visreg", "arXiv:2606.02572", "views agree; centre, scale and shape of a normal sample",
         ADAMW | crops | {"optimizer.lr": 5e-4, "optimizer.weight_decay": 0.05, "objective.weight": 0.6,
                          "objective.slices": 4096},
-        CROPS | {"optimizer.lr": 2e-3, "optimizer.weight_decay": 5e-4, "objective.slices": 1024},
+        TWO | {"optimizer.lr": 2e-3, "optimizer.weight_decay": 5e-4, "objective.slices": 1024},
         {"augmentation.views": 4, "method.projector": (256, 32), "objective.slices": 256},
         encoder="vit-small", augmentation="multi-crop")
 

@@ -13,6 +13,7 @@ SGD = {"optimizer": "sgd", "epochs": 200, "data.batch_size": 256, "schedule.warm
 ADAMW = {"optimizer": "adamw", "epochs": 100, "data.batch_size": 256, "schedule.warmup": 0.1}
 MODERATE = {"augmentation.strengths": (0.4, 0.4, 0.4, 0.1), "augmentation.scale": (0.2, 1.0)}  # MoCo v2's
 CROPS = {"augmentation": "multi-crop", "augmentation.blur": (0.0, 0.0, 0.0)}
+TWO = {"augmentation": "byol", "augmentation.blur": (0.0, 0.0)}  # solo-learn's for CIFAR: no small crops, no blur
 
 
 def joint(name: str, objective: str, paper: str, summary: str, options: dict, cifar: dict, gray: dict, *,
