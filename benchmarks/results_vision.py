@@ -56,7 +56,7 @@ def table(results: list[dict[str, Any]], minutes: float, words: list[str]) -> st
         f"of the training fold. "
         f"ssl-core {__version__}, torch {torch.__version__}, {device}.", "",
         f"    python benchmarks/results_vision.py {' '.join(words)}", "",
-        "| | linear | k-NN | RankMe | epochs | training, s | verdict |", "|---|---|---|---|---|---|---|",
+        "| | linear | k-NN | RankMe | epochs | training, s of the clock | verdict |", "|---|---|---|---|---|---|---|",
         row("raw pixels", first["raw"], "", "", "", ""), row("untrained encoder", first["untrained"], "", 0, 0, "")]
     lines += [row(r["method"], r["scores"], f"{r['rankme']:.0f} of {r['width']}", r["epochs"], round(r["seconds"]),
                   r["verdict"]) for r in results]

@@ -16,7 +16,7 @@ from ..methods import Method
 from ..probes import knn
 
 ITEMS = 1024  # to measure on, where batches are small
-SPAN = 64  # batches among which they are chosen
+SPAN = 64  # batches among which they are chosen, where going through all might take long
 
 
 class Panel(NamedTuple):
@@ -40,16 +40,17 @@ class Panel(NamedTuple):
 
 
 def panel(method: Method, data: Data, batches: Batches, device: torch.device) -> Panel:
-    """Choose items that are evenly spaced and not of the test fold: among all, or among the first `SPAN` batches that hold
-    some, where items cannot be asked for by number."""
+    """Choose items that are evenly spaced and not of the test fold: among all, or, where items can neither be asked for by
+    number nor lie in a list of batches, among the first `SPAN` batches that hold some."""
     source = data.train if data.items is None else data.items
     first = next(iter(Batches(batches.batches, batches.seed)))
     with torch.no_grad():
         few = move(first, device)
         size = len(method.kept(few).pooled)
-        step = max(1, min(SPAN, _length(source)) // max(1, ceil(ITEMS / size)))
+        span = len(source) if isinstance(source, list) else min(SPAN, _length(source))
+        step = max(1, span // max(1, ceil(ITEMS / size)))
         found = _taken(data, source, size) if hasattr(source, "items_at") else \
-            islice(_open(method, data, source, device), 0, SPAN, step)
+            islice(_open(method, data, source, device), 0, span, step)
         kept, places = [], []
         for batch, place in found:
             kept.append(move(batch, device))

@@ -8,7 +8,7 @@ def recipes():
         LARS | {"optimizer.lr": 0.6, "epochs": 200, "schedule.warmup": 0.0, "method.projector": (2048, 128),
                 "augmentation.large_scale": (0.14, 1.0), "augmentation.small_scale": (0.05, 0.14),
                 "objective.prototypes": 3000, "objective.queue": 3840},
-        {"objective.prototypes": 300, "objective.queue": 0},
+        {"objective.prototypes": 300, "objective.queue": 0, "objective.epsilon": 0.03},
         {"method.projector": (256, 64), "objective.prototypes": 64, "objective.queue": 0}, augmentation="multi-crop")
     yield joint(
         "dino", "dino", "arXiv:2104.14294", "match a slow copy's distribution over prototypes",
