@@ -55,7 +55,7 @@ def table(results: list[dict[str, Any]], minutes: float, words: list[str]) -> st
         f"least), scored on the test fold by probes on frozen features; the penalty and the neighbours are chosen on a tenth "
         f"of the training fold. "
         f"ssl-core {__version__}, torch {torch.__version__}, {device}.", "",
-        f"    python benchmarks/results_vision.py {' '.join(words)}", "",
+        f"    python benchmarks/results_vision.py --root FOLDER {' '.join(words)}", "",
         "| | linear | k-NN | RankMe | epochs | training, s of the clock | verdict |", "|---|---|---|---|---|---|---|",
         row("raw pixels", first["raw"], "", "", "", ""), row("untrained encoder", first["untrained"], "", 0, 0, "")]
     lines += [row(r["method"], r["scores"], f"{r['rankme']:.0f} of {r['width']}", r["epochs"], round(r["seconds"]),
