@@ -59,7 +59,8 @@ def clock() -> float:
 
 def epochs_within(minutes: float, plugin: str, method: str, options: Mapping[str, Any], held: Any = None, steps: int = 4
                   ) -> int:
-    """How many whole epochs fit, by the median of a few steps without the first; one at least.
+    """How many whole epochs fit, by the median of a few steps without the first, or fewer where steps are that dear; one at
+    least.
 
     Args:
         held: the data, where they are in memory.
@@ -69,7 +70,8 @@ def epochs_within(minutes: float, plugin: str, method: str, options: Mapping[str
     learner, spent = parts.method.to(device), []
     optimizer = parts.optimizer(groups(learner))
     learner.prepare([move(next(iter(parts.data.train)), device)])
-    while len(spent) < steps:
+    enough = False
+    while not enough:
         for batch in parts.data.train:
             start = clock()
             learner.step(move(batch, device))["loss"].backward()
@@ -77,6 +79,7 @@ def epochs_within(minutes: float, plugin: str, method: str, options: Mapping[str
             optimizer.zero_grad()
             learner.after_step()
             spent.append(clock() - start)
-            if len(spent) == steps:
+            enough = len(spent) == steps or len(spent) > 1 and sum(spent) > 60 * minutes
+            if enough:
                 break
     return max(1, int(60 * minutes / (statistics.median(spent[1:]) * len(parts.data.train))))

@@ -166,12 +166,13 @@ def main() -> None:
         ratio = statistics.median(theirs[0] / ours[0] for ours, theirs in found)
         lines.append(f"| {method} | {1000 * ms:.0f} | {1000 * their_ms:.0f} | {ratio:.2f} | {mib:.0f} | {their_mib:.0f} |")
         print(lines[-1], file=sys.stderr, flush=True)
-    about = (f"Made by `python benchmarks/graph.py {' '.join(sys.argv[1:])}`: a synthetic graph of {given.nodes:,} nodes, "
-             f"{given.edges:,} directed edges drawn at random and {given.features} features; GCN {HIDDEN} to {WIDTH} (DGI: one "
-             f"layer of {HIDDEN}), Adam, views drawn in the step; median of {given.repeat} turns, {torch.get_num_threads()} "
-             f"threads, {platform.machine()}. PyG: GCNConv, dropout_edge and DeepGraphInfomax as published; GRACE's and BGRL's "
-             "losses written plainly, since PyG has none. Times are of the wall, in one process, each turn a step of ours and "
-             "one of theirs; memory is what the process grew by during a step, after all that was free was given back.")
+    about = (f"Made by `{' '.join(['python benchmarks/graph.py', *sys.argv[1:]])}`: a synthetic graph of {given.nodes:,} "
+             f"nodes, {given.edges:,} directed edges drawn at random and {given.features} features; GCN {HIDDEN} to {WIDTH} "
+             f"(DGI: one layer of {HIDDEN}), Adam, views drawn in the step; median of {given.repeat} turns, "
+             f"{torch.get_num_threads()} threads, {platform.machine()}. PyG: GCNConv, dropout_edge and "
+             "DeepGraphInfomax as published; GRACE's and BGRL's losses written plainly, since PyG has none. Times are "
+             "of the wall, in one process, each turn a step of ours and one of theirs; memory is what the "
+             "process grew by during a step, after all that was free was given back.")
     write_section("graph-steps", "\n".join(["## Steps of graph methods beside PyTorch Geometric", "", about, "", *lines]),
                   given.out)
 

@@ -160,7 +160,7 @@ def text(found: dict[tuple[str, int], dict[str, Any]], given: argparse.Namespace
     cut = (f"`data.sampler={given.sampler} data.batch_size={given.batch}`" if given.sampler != "none" else
            "the whole graph at every step")
     some = any(cell.get("done", 0) < cell.get("steps", 0) for cell in found.values())
-    lines = ["## Scale of graphs", "", f"Made by `python benchmarks/graph_scale.py {' '.join(sys.argv[1:])}`. Synthetic "
+    lines = ["## Scale of graphs", "", f"Made by `{' '.join(['python benchmarks/graph_scale.py', *sys.argv[1:]])}`. Synthetic "
              f"graphs: random edges, 10 per node on average, {given.features} random features, which stay in a file. "
              f"Trained with {cut}, width 128; seconds are of processor time ({torch.get_num_threads()} threads, "
              f"{platform.machine()}, {os.cpu_count()} cores) for one epoch" + (

@@ -172,11 +172,11 @@ def supervised(data: str, seed: int, options: dict[str, Any], epochs: int = 200)
     adam = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=0.01, weight_decay=5e-4)
     start, best, test = time.process_time(), -1.0, 0.0
     train = torch.zeros(len(held.labels), dtype=torch.bool).index_fill(0, held.folds["train"], True)
+    for number, graph in enumerate(held.train.dataset if data in GRAPHS else ()):
+        graph.number = torch.tensor([number])  # graphs are drawn in a new order in each epoch
     for _ in range(epochs):
-        place = 0
-        for batch in held.items:
-            rows = encoder(batch).pooled
-            here = slice(place, place := place + len(rows))
+        for batch in held.train:
+            rows, here = encoder(batch).pooled, batch.number if data in GRAPHS else torch.arange(len(held.labels))
             chosen, labels = train[here], held.labels[here]
             if chosen.sum() > 1:
                 adam.zero_grad()

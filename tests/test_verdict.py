@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ssl_core import Run, pretrain, resume
 from ssl_core.testing import killed_at
+from ssl_core.train.monitors import Monitors
 from ssl_core.verdict import collapsed, rows, stalled, undertrained, verdict
 
 QUICK = {"epochs": 30, "baselines": False, "probe": "", "quiet": True, "trainer.tensorboard": False,
@@ -133,6 +135,23 @@ def test_the_codebook_of_an_objective_is_watched(tmp_path):
     assert run.result["verdict"] == "healthy"
     found = [row["perplexity"] for row in rows(run.path / "metrics.csv") if "perplexity" in row]
     assert found and all(2 < value <= 32 for value in found)
+
+
+def used(scores):
+    """The perplexity that is written down for scores (N, K)."""
+    monitors = Monitors(None, None, None, "off", quiet=True)
+    monitors._count(None, None, scores)
+    return monitors._listened()["perplexity"]
+
+
+def test_entries_are_counted_apart_from_what_all_rows_lean_to():
+    """DINO's scores are not balanced, its targets are: all rows may prefer one prototype and yet tell items apart."""
+    own, lean = torch.eye(32).repeat(4, 1), torch.zeros(32)
+    lean[5] = 10.0
+    assert used(own) == used(own + lean) == pytest.approx(32)
+    three = F.one_hot(torch.arange(120) % 3, 32).float()
+    assert used(three + lean) == pytest.approx(3)
+    assert used(lean.expand(128, 32)) == 1.0
 
 
 COLLAPSES = {"objective": "cosine", "quiet": False}

@@ -93,7 +93,9 @@ class Monitors(pl.Callback):
             self.spread = spread if self.spread is None else torch.maximum(self.spread, spread)
 
     def _count(self, module: nn.Module, given: Any, scores: Tensor) -> None:
-        chosen = scores.detach().flatten(0, -2).argmax(dim=1).bincount(minlength=scores.shape[-1])
+        scores = scores.detach().flatten(0, -2)
+        # what all rows lean to alike is no choice: targets are balanced (a centre, Sinkhorn), their scores are not
+        chosen = (scores - scores.mean(dim=0)).argmax(dim=1).bincount(minlength=scores.shape[-1])
         self.used = chosen if self.used is None else self.used + chosen
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, training: Training, optimizer: torch.optim.Optimizer) -> None:

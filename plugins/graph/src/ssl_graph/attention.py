@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .compressed import transposed, valued
 from .features import Features, projected
-from .graphs import compressed
 
 
 class GATLayer(nn.Module):
@@ -69,12 +69,13 @@ class _Mixed(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, neighbours: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
-        ctx.save_for_backward(neighbours, weight, rows)
-        return torch.sparse.mm(compressed(neighbours, weight), rows)
+        ctx.neighbours = neighbours
+        ctx.save_for_backward(weight, rows)
+        return torch.sparse.mm(valued(neighbours, weight), rows)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor]:
-        neighbours, weight, rows = ctx.saved_tensors
-        empty = compressed(neighbours, torch.zeros_like(weight))
+        neighbours, (weight, rows) = ctx.neighbours, ctx.saved_tensors
+        empty = valued(neighbours, torch.zeros_like(weight))
         of_weight = torch.sparse.sampled_addmm(empty, grad.contiguous(), rows.T).values()
-        return None, of_weight, torch.sparse.mm(compressed(neighbours, weight).transpose(0, 1), grad)
+        return None, of_weight, torch.sparse.mm(transposed(neighbours, weight), grad)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .graphs import compressed, say_once
+from .compressed import matrix, product, valued
 
 FEW = 0.05  # share of features that are not 0 up to which a product in compressed rows is the faster one
 
@@ -37,18 +37,17 @@ def entering(x: Tensor, keep: Tensor | None, unseen: Tensor) -> Features:
 
 def _rows(x: Tensor) -> Tensor:
     """In compressed rows; torch's own conversion looks for what is not 0 twice."""
-    say_once()
     place = x.flatten().nonzero()[:, 0]
     starts = torch.zeros(len(x) + 1, dtype=torch.long)
     starts[1:] = torch.bincount(place // x.shape[1], minlength=len(x)).cumsum(0)
-    return torch.sparse_csr_tensor(starts, place % x.shape[1], x.flatten()[place], x.shape, check_invariants=False)
+    return matrix(starts, place % x.shape[1], x.flatten()[place], x.shape)
 
 
 def thinned(x: Features, dropout: nn.Module) -> Features:
     """With some features dropped; what stands for unseen rows is left whole."""
     if isinstance(x, Partly):
         return x._replace(x=thinned(x.x, dropout))
-    return compressed(x, dropout(x.values())) if x.layout == torch.sparse_csr else dropout(x)  # type: ignore[no-any-return]
+    return valued(x, dropout(x.values())) if x.layout == torch.sparse_csr else dropout(x)  # type: ignore[no-any-return]
 
 
 def projected(x: Features, linear: nn.Linear) -> Tensor:
@@ -57,7 +56,7 @@ def projected(x: Features, linear: nn.Linear) -> Tensor:
         return torch.where(x.keep[:, None], projected(x.x, linear), linear(x.unseen))
     if x.layout != torch.sparse_csr:
         return linear(x)  # type: ignore[no-any-return]
-    made = torch.sparse.mm(x, linear.weight.to(x.dtype).T)
+    made = product(x, linear.weight.T)
     return made if linear.bias is None else made + linear.bias
 
 

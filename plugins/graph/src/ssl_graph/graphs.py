@@ -4,8 +4,6 @@ A multiplex graph also has `edge_type` (E,), the relation of each edge; a batch 
 """
 from __future__ import annotations
 
-import warnings
-from functools import cache
 from typing import Any
 
 import torch
@@ -14,6 +12,8 @@ from torch_geometric.data import Data as Graph
 from torch_geometric.utils import coalesce, to_undirected
 
 from ssl_core import DataError
+
+from .compressed import matrix, product
 
 ROWS = 2**16  # of features that are looked at together: they may lie in a file larger than memory
 
@@ -80,29 +80,12 @@ def adjacency(graph: Graph) -> Tensor:
         source, target, weight = source[order], target[order], weight[order]
     starts = torch.zeros(graph.num_nodes + 1, dtype=torch.long, device=source.device)
     starts[1:] = torch.bincount(target, minlength=graph.num_nodes).cumsum(0)
-    say_once()
-    return torch.sparse_csr_tensor(starts, source, weight, (graph.num_nodes, graph.num_nodes), check_invariants=False)
-
-
-def compressed(neighbours: Tensor, weight: Tensor) -> Tensor:
-    """The same entries of a sparse matrix in compressed rows with other values (E,)."""
-    return torch.sparse_csr_tensor(neighbours.crow_indices(), neighbours.col_indices(), weight, neighbours.shape,
-                                   check_invariants=False)
-
-
-@cache
-def say_once() -> None:
-    """torch warns once per process that compressed rows are in beta; users can do nothing about it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.tensor([], dtype=torch.long), torch.tensor([]), (1, 1),
-                                check_invariants=False)
+    return matrix(starts, source, weight, (graph.num_nodes, graph.num_nodes))
 
 
 def aggregate(neighbours: Tensor, x: Tensor) -> Tensor:
     """Sum of the rows of the neighbours of each node, (N, D), in 32 bits at least."""
-    with torch.autocast(x.device.type, enabled=False):
-        return torch.sparse.mm(neighbours, x.to(neighbours.dtype))
+    return product(neighbours, x)
 
 
 def owners(graph: Graph) -> tuple[Tensor, int]:
