@@ -206,6 +206,20 @@ def test_edge_lists(edges, rows, head, target, folder):
     opened(data.read, place, target=target)
 
 
+MANY = {"A": b"1,2\n2,1\n4,5\n", "graph_indicator": b"1\n1\n1\n2\n2\n3\n", "node_labels": b"0\n2\n0\n1\n1\n1\n",
+        "node_attributes": b"0.5\n1\n2\n3\n4\n5\n", "graph_labels": b"-1\n1\n1\n"}
+
+
+@given(name=st.sampled_from(sorted(MANY)), draw=st.data())
+def test_collections_of_graphs(name, draw, folder):
+    data = pytest.importorskip("ssl_graph.data")
+    place = folder / "many"
+    place.mkdir(exist_ok=True)
+    for part, content in MANY.items():
+        (place / f"M_{part}.txt").write_bytes(draw.draw(mutated(content)) if part == name else content)
+    opened(data.read, place)
+
+
 def pickled_graph():
     import torch
     from torch_geometric.data import Data

@@ -210,5 +210,5 @@ def test_missing_things_are_named(tmp_path):
         data.read(Graph(x=GOOD, edge_index=EDGES, y=torch.tensor([0, 1, 0, 1])), split="public")
     with pytest.raises(DataError, match="3 labels for 4 nodes"):
         data.read(Graph(x=GOOD, edge_index=EDGES, y=torch.tensor([0, 1, 0])))
-    with pytest.raises(DataError, match="is a list"):
-        data.read([1, 2])
+    with pytest.raises(DataError, match="is a dict"):
+        data.read({"x": GOOD})

@@ -121,7 +121,7 @@ def test_features_may_lie_in_a_file(graph, tmp_path):
 @pytest.mark.parametrize("load", [data.digits, data.cora, data.photo, data.wikics, data.acm, data.read])
 def test_every_data_set_of_nodes_has_samplers(load):
     taken = options(load)
-    assert [taken[name].default for name in ("sampler", "batch_size", "fanouts")] == ["none", 1024, (10, 10)]
+    assert [taken[name].default for name in ("sampler", "batch_size", "fanouts")] == ["none", 0, (10, 10)]
     with pytest.raises(ConfigError, match="clusters"):
         build("data", load, chosen={"sampler": "cluster"}, given={"source": "x"})
 
@@ -136,7 +136,7 @@ def test_a_sampler_changes_the_training_batches_only():
     assert len(cut.train) == len(drawn.train) == 6  # 1,797 nodes
     assert {batch.num_nodes for batch in cut.train} != {1797}
     with pytest.raises(ValueError, match="batch_size"):
-        data.digits(sampler="clusters", batch_size=0)
+        data.digits(sampler="clusters", batch_size=-1)
 
 
 def folder_of(path, graph):

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Data as Graph
+from torch_geometric.data import Data as Graph, Dataset
 
 from ssl_core import Data, DataError
 
-from . import readers
+from . import many, readers
 from .findings import findings
 from .graphs import ROWS, checked
 from .hetero import heterogeneous
@@ -57,16 +57,24 @@ def node_level(raw: Raw, where: str, *, split: Split = "random", seed: int = 0, 
     graph = checked(x / x.sum(dim=1, keepdim=True).clamp(min=1e-12) if normalize else x, raw.edge_index, where=where,
                     undirected=undirected)
     labels = None if raw.y is None else torch.as_tensor(raw.y).flatten()
-    if labels is not None and len(labels) != graph.num_nodes:
-        raise DataError(f"{where}: {len(labels)} labels for {graph.num_nodes} nodes")
     if labels is not None and not labels.is_floating_point():
         labels = labels.long()
-    return one_graph(graph, labels, {} if labels is None else folds(labels, raw.folds, split, seed, where), classes)
+    return one_graph(graph, labels, {} if labels is None else folds(labels, raw.folds, split, seed, where), where, classes)
 
 
-def one_graph(graph: Graph, labels: Tensor | None, found: dict[str, Tensor], classes: Sequence[str] | None = None,
-              **facts: Any) -> Data:
-    """The record of a graph whose items are its nodes."""
+def one_graph(graph: Graph, labels: Tensor | None, found: dict[str, Tensor], where: str,
+              classes: Sequence[str] | None = None, **facts: Any) -> Data:
+    """The record of a graph whose items are its nodes.
+
+    Raises:
+        DataError: there are more or fewer labels than nodes, or a fold names a node that is not there.
+    """
+    if labels is not None and len(labels) != graph.num_nodes:
+        raise DataError(f"{where}: {len(labels)} labels for {graph.num_nodes} nodes")
+    for name, fold in found.items():
+        if len(fold) and not 0 <= int(fold.min()) <= int(fold.max()) < graph.num_nodes:
+            raise DataError(f"{where}: its {name} fold names nodes {int(fold.min())} to {int(fold.max())}, but there are "
+                            f"{graph.num_nodes}, numbered from 0")
     counted = {} if labels is None or labels.is_floating_point() else {"classes": int(labels.max()) + 1}
     return Data(train=[graph], size=graph.num_nodes, items=[graph], labels=labels, folds=found, raw=lambda batch: batch.x,
                 facts={"in_features": graph.x.shape[1], **counted, **facts}, classes=classes, preview=preview,
@@ -171,8 +179,8 @@ def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, contexts:
     labels = torch.from_numpy(readers.arrays(folder / "labels.npy")[""]).long()
     more: dict[str, Any] = {"relations": 2}
     if contexts:
-        links = [np.loadtxt(folder / f"{kind}.txt", dtype=np.int64).T[::-1] for kind in ("pa", "ps")]
-        features = [readers.stored(folder / "a_feat.npz").toarray(), np.eye(int(links[1][0].max()) + 1)]
+        links = [many.numbers(folder / f"{kind}.txt", 2, whole=True, separator=None).T[::-1] for kind in ("pa", "ps")]
+        features = [readers.stored(folder / "a_feat.npz").toarray(), np.eye(int(links[1][0].max(initial=0)) + 1)]
         graph = heterogeneous(x, links, features, keep, "acm")
         more["context_features"] = tuple(item.shape[1] for item in features)
     else:
@@ -180,7 +188,7 @@ def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, contexts:
                            for kind in ("pap", "psp")])
     found = {name: torch.from_numpy(readers.arrays(folder / f"{file}_{per_class}.npy")[""]).long()
              for name, file in readers.MASKS}
-    return one_graph(graph, labels, found, **more)
+    return one_graph(graph, labels, found, "acm", **more)
 
 
 def multiplex(parts: Sequence[Graph]) -> Graph:
@@ -195,30 +203,23 @@ def multiplex(parts: Sequence[Graph]) -> Graph:
 def tu(name: str) -> Callable[..., Data]:
     """A collection of graphs of TU Dortmund (arXiv:2007.08663): items are graphs, so use a `readout`."""
     def load(root: Path | None = None, batch_size: int = 128, download: bool = False, seed: int = 0) -> Data:
-        from torch_geometric.io import read_tu_data
-
         from .download import tu as fetch
         path = locate(root, name, f"{name}_A.txt", download, lambda folder: fetch(name, folder))
-        whole, slices, _ = read_tu_data(str(path.parent), name)
-        starts, edge_starts = slices["x"] if "x" in slices else slices["num_nodes"], slices["edge_index"]
-        x = whole.x if whole.get("x") is not None else torch.ones(int(starts[-1]), 1)
-        graphs = [checked(x[starts[i]: starts[i + 1]], whole.edge_index[:, edge_starts[i]: edge_starts[i + 1]],
-                          where=f"{name}, graph {i}") for i in range(len(starts) - 1)]
-        return graph_level(graphs, whole.y.long(), batch_size, seed)
+        return graph_level(*many.tu(path.parent, name), batch_size, seed)
     return load
 
 
 mutag, proteins, enzymes = tu("MUTAG"), tu("PROTEINS"), tu("ENZYMES")
 
 
-def graph_level(graphs: Sequence[Graph], labels: Tensor | None, batch_size: int, seed: int) -> Data:
+def graph_level(graphs: Sequence[Graph], labels: Tensor | None, batch_size: int = 128, seed: int = 0) -> Data:
     """Many graphs, which are the items; random 80/10/10 split by `seed`."""
     from torch_geometric.loader import DataLoader
     from torch_geometric.utils import scatter
     order = torch.randperm(len(graphs), generator=torch.Generator().manual_seed(seed))
     cut = [len(graphs) * 8 // 10, len(graphs) * 9 // 10]
     found = dict(zip(("train", "validation", "test"), order.tensor_split(cut), strict=True))
-    counted = {} if labels is None else {"classes": int(labels.max()) + 1}
+    counted = {} if labels is None or labels.is_floating_point() else {"classes": int(labels.max()) + 1}
     return Data(train=DataLoader(list(graphs), batch_size, shuffle=True), items=DataLoader(list(graphs), batch_size),
                 size=len(graphs), labels=labels, folds={} if labels is None else found,
                 raw=lambda batch: scatter(batch.x, batch.batch, 0, batch.num_graphs, reduce="sum"),
@@ -229,38 +230,44 @@ def graph_level(graphs: Sequence[Graph], labels: Tensor | None, batch_size: int,
 @with_samplers
 def read(source: Any, features: Path | None = None, target: str = "", split: Split = "random", normalize: bool = False,
          undirected: bool = True, seed: int = 0) -> Data:
-    """The user's own graph: a `.pt` or `.npz` file, an edge list with a table of features, or a `Data` in memory; or molecules
-    in an `.sdf`, an `.xyz` or an `.npz` with kinds, places and owner.
+    """The user's own graph: a `.pt` or `.npz` file, an edge list with a table of features, or a `Data` in memory; or many
+    graphs: a folder in the format of TU Dortmund, a list of `Data` in a `.pt` or in memory, or molecules in an `.sdf`, an
+    `.xyz` or an `.npz` with kinds, places and owner.
 
     Args:
-        source: the path or the object. A folder should hold `edges.csv` and `features.csv`, or `x.npy` and `edge_index.npy`,
-            whose features stay on the disk until they are asked for (with a sampler, batch by batch).
+        source: the path or the object. A folder should hold `edges.csv` and `features.csv`; or `x.npy` and `edge_index.npy`,
+            whose features stay on the disk until they are asked for (with a sampler, batch by batch); or `NAME_A.txt` and
+            `NAME_graph_indicator.txt`.
         features: for an edge list: the table of node features, one node a line, in order.
         target: for an edge list: the column of that table that holds the labels.
-        split: `random` (10/10/80), or `public` where the file has masks.
-        normalize: divide every row of features by its sum.
+        split: of one graph: `random` (10/10/80), or `public` where the file has masks; of many it is 80/10/10.
+        normalize: divide every row of features by its sum; of one graph.
         undirected: add the other direction of every edge.
     """
-    if isinstance(source, (str, Path)) and readers.holds_molecules(Path(source)):
+    path = Path(source) if isinstance(source, (str, Path)) else None
+    if path and readers.holds_molecules(path):
         from . import points
-        return points.read(Path(source), seed=seed)
-    if not isinstance(source, (str, Path)):
-        raw, where = readers.in_memory(source), "the graph in memory"
-    else:
-        raw, where = _from_file(Path(source), features, target), str(source)
+        return points.read(path, seed=seed)
+    if path and (name := many.tu_name(path)):
+        return graph_level(*many.tu(path, name), seed=seed)
+    where = str(path) if path else "what is given as data"
+    found = _from_file(path, features, target) if path else source
+    if isinstance(found, (list, tuple, Dataset)) and not isinstance(found, Raw):
+        return graph_level(*many.listed(found, where, undirected), seed=seed)
+    raw = found if isinstance(found, Raw) else readers.in_memory(found, where)
     public = set(raw.folds) == {"train", "validation", "test"}
     return node_level(raw, where, split=split if public or split == "public" else "random", seed=seed, normalize=normalize,
                       undirected=undirected)
 
 
-def _from_file(path: Path, features: Path | None, target: str) -> Raw:
+def _from_file(path: Path, features: Path | None, target: str) -> Any:
     if (path / "x.npy").exists():
         return readers.mapped(path)
     if path.is_dir():
         for name in ("edges.csv", "features.csv"):
             if not (path / name).exists():
-                raise DataError(f"{path} should hold edges.csv and features.csv, or x.npy and edge_index.npy; "
-                                f"there is no {name}")
+                raise DataError(f"{path} should hold edges.csv and features.csv, or x.npy and edge_index.npy, or NAME_A.txt "
+                                f"and NAME_graph_indicator.txt; there is no {name}")
         return readers.table(path / "edges.csv", path / "features.csv", target)
     if path.suffix in (".pt", ".npz"):
         return readers.pt(path) if path.suffix == ".pt" else readers.npz(path)

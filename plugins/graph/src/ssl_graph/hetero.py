@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data as Graph
 
-from ssl_core import Data, Representation
+from ssl_core import Data, DataError, Representation
 from ssl_core.modules import scatter_mean
 
 from .encoders import GCNLayer
@@ -46,9 +46,21 @@ def pathsim(links: Any, targets: int, keep: int, block: int = 1024) -> np.ndarra
 
 
 def heterogeneous(x: Any, links: list[Any], features: list[Any], keep: tuple[int, ...], where: str) -> Graph:
-    """The batch of some target features (N, F), and of each meta-path its links, context features and neighbours to keep."""
+    """The batch of some target features (N, F), and of each meta-path its links, context features and neighbours to keep.
+
+    Raises:
+        DataError: a link names a node that is not there, or features are NaN or infinite.
+    """
     from .data import multiplex
     from .graphs import checked
+    for i, (link, found) in enumerate(zip(links, features, strict=True)):
+        for side, size, what in ((0, len(found), "context"), (1, len(x), "target")):
+            bad = np.flatnonzero((np.asarray(link)[side] < 0) | (np.asarray(link)[side] >= size))
+            if len(bad):
+                raise DataError(f"{where}, meta-path {i}: link {bad[0]} names {what} node {link[side][bad[0]]}, but there are "
+                                f"{size}, numbered from 0 ({len(bad)} such links)")
+        if not np.isfinite(found).all():
+            raise DataError(f"{where}, meta-path {i}: features of its context nodes are NaN or infinite")
     parts = [checked(x, pathsim(link, len(x), count), where=f"{where}, meta-path {i}")
              for i, (link, count) in enumerate(zip(links, keep, strict=True))]
     graph = multiplex(parts)
@@ -83,8 +95,8 @@ def digit_words(images: int = 600, words: int = 64, near: int = 2, keep: int = 1
         links.append(np.stack([order.ravel(), np.arange(len(x)).repeat(near)]))
         features.append(centres)
     graph = heterogeneous(x, links, features, (keep, keep), "digit-words")
-    return one_graph(graph, labels, folds(labels, {}, "random", seed, "digit-words"), [str(i) for i in range(10)],
-                     relations=2, context_features=(32, 32))
+    return one_graph(graph, labels, folds(labels, {}, "random", seed, "digit-words"), "digit-words",
+                     [str(i) for i in range(10)], relations=2, context_features=(32, 32))
 
 
 class MaskOnce:

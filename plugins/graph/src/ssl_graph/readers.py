@@ -16,6 +16,8 @@ from torch_geometric.data import Data as Graph
 from ssl_core import DataError
 from ssl_core.opening import arrays, room, unpickled, zipped
 
+from .many import parted
+
 
 class Raw(NamedTuple):
     """What a file holds, unchecked: features (N, F), edges (2, E), labels (N,) or None, official folds by name."""
@@ -153,8 +155,8 @@ def stored(path: Path) -> Any:
     return sparse(held["data"], held["indices"], held["indptr"], held["shape"], path)
 
 
-def pt(path: Path) -> Raw:
-    """A PyG `Data` saved by `torch.save`, opened with `weights_only=True`."""
+def pt(path: Path) -> Any:
+    """A PyG `Data`, or a list of them, saved by `torch.save` or by PyG's own data sets; opened with `weights_only=True`."""
     from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
     from torch_geometric.data.storage import GlobalStorage
     try:
@@ -162,19 +164,19 @@ def pt(path: Path) -> Raw:
         known = torch.serialization.get_safe_globals()  # PyG's own: the context would take them away when it ends
         parts = [part for part in (Graph, DataEdgeAttr, DataTensorAttr, GlobalStorage) if part not in known]
         with torch.serialization.safe_globals(parts):
-            graph = torch.load(path, map_location="cpu", weights_only=True)
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except DataError:
         raise
     except Exception as error:
         raise DataError(f"{path} cannot be opened safely: {str(error).splitlines()[0]}\n"
                         f"  Try: saving a torch_geometric.data.Data, or an .npz with x and edge_index") from error
-    graph = graph[0] if isinstance(graph, tuple) and graph else graph
-    if isinstance(graph, dict):
-        graph = Graph.from_dict(graph)
-    return in_memory(graph, str(path))
+    slices = found[1] if isinstance(found, tuple) and len(found) > 1 else None
+    found = found[0] if isinstance(found, tuple) and found else found
+    found = Graph.from_dict(found) if isinstance(found, dict) else found
+    return parted(found, slices) if slices and isinstance(found, Graph) else found
 
 
-def in_memory(graph: Any, where: str = "the object given as data") -> Raw:
+def in_memory(graph: Any, where: str) -> Raw:
     """A PyG `Data`, with its masks."""
     if not isinstance(graph, Graph) or graph.get("x") is None or graph.get("edge_index") is None:
         raise DataError(f"{where} is a {type(graph).__name__}; expected a torch_geometric Data with x and edge_index")
