@@ -37,7 +37,7 @@ from ssl_core.plugins import Plugins
 NODES = ("cora", "citeseer", "actor", "chameleon")
 MULTIPLEX = ("acm",)
 GRAPHS = ("mutag", "proteins", "enzymes")
-SCORES = ("linear", "knn", "nmi", "ari", "svm", "sim@5")
+SCORES = ("linear", "knn", "nmi", "ari", "svm", "sim@5", "link_auc", "partition", "four_tasks")
 #: What is asked of a data set, where it is more than the core's probes.
 PROBES = dict.fromkeys(GRAPHS, "linear,knn,clustering,svm") | dict.fromkeys(MULTIPLEX, "linear,knn,clustering,similar")
 #: Methods of which an item can be a whole graph, methods of which it has to be one, and those with data of their own.
@@ -57,6 +57,10 @@ the frozen encoder, their penalty and k chosen on validation; `nmi` and `ari` ar
 mean over 10 folds of all graphs, C chosen within the training part; `sim@5` is the share of equal labels among the 5 nearest.
 No epoch and no option was chosen on test items. `untrained` is the linear score of the same encoder before training; the
 supervised network is a GCN (GIN for graphs) trained on the training fold, its epoch chosen on validation."""
+
+FOUR = """`link_auc` is of logistic regression on products of two rows, for links that were hidden before training; `partition`
+is the accuracy with which the region of a node is told; `four_tasks` is the mean of `linear`, `nmi` and these two (ParetoGNN's
+tasks). `untrained` is the mean of the four here."""
 
 
 def main() -> None:
@@ -201,7 +205,8 @@ def page(found: dict[tuple[str, str], list[dict[str, Any]]], datasets: Iterable[
     head = [f"## Graphs{f', {title}' if title else ''}", "",
             f"Made by `python benchmarks/results_graph.py {command(given)}`: {sum(map(len, found.values()))} runs, "
             f"{seconds / 60:.0f} minutes of processor time in all. Options: {said}.{time_said}", "",
-            f"Mean and standard deviation over up to {given.seeds} seeds, in percent. {ABOUT}", ""]
+            f"Mean and standard deviation over up to {given.seeds} seeds, in percent. {ABOUT}"
+            + f"\n{FOUR}" * ("data.regions" in options), ""]
     for data in datasets:
         rows = {method: found[data, method] for method in methods if (data, method) in found}
         if rows:
@@ -214,7 +219,7 @@ def command(given: argparse.Namespace) -> str:
     """What was asked for, without the places of this machine."""
     words = ["--data FOLDER", f"--datasets {given.datasets}" * bool(given.datasets), f"--methods {given.methods}",
              f"--seeds {given.seeds}", f"--minutes {given.minutes:g}" * bool(given.minutes),
-             f"--section {given.section}" * (given.section != "graph"), *(f"--set {word}" for word in given.set)]
+             f"--section {given.section}" * (given.section != "graph"), f"--set {' '.join(given.set)}" * bool(given.set)]
     return " ".join(word for word in words if word)
 
 
@@ -231,7 +236,8 @@ def table(rows: dict[str, list[dict[str, Any]]], data: str, published: dict[str,
 def line(name: str, results: list[dict[str, Any]], shown: list[str], data: str,
          published: dict[str, float]) -> str:
     scores = [spread([row["scores"][key] for row in results if key in row["scores"]]) for key in shown]
-    untrained = spread([row["untrained"]["linear"] for row in results if "linear" in row["untrained"]])
+    key = "four_tasks" if "four_tasks" in shown else "linear"
+    untrained = spread([row["untrained"][key] for row in results if key in row["untrained"]])
     rank = [row["rankme"] for row in results if row.get("rankme")]
     verdicts = ", ".join(sorted({row.get("verdict", "") for row in results} - {""}))
     mean_rank = f"{statistics.mean(rank):.0f}" if rank else ""

@@ -138,6 +138,8 @@ class Data:
             picture (uint8 array, (H, W) or (H, W, 3); of a volume the middle slice along its third axis, rows against the
             second), a row (mapping of column to value) or a `Drawing`; or None.
         columns: one name per column of `raw`; or None.
+        asks: (N, D) features of all items -> scores of what else can be asked of them, whether or not there are labels: which
+            edges were hidden, which recordings have one speaker; or None. It fits on some items and scores others.
         findings: () -> what is wrong with the data that only their domain can see, for `sslrun doctor --data`; or None.
         names: one name per item of `items`; or None.
         classes: names of the classes; or None.
@@ -157,6 +159,7 @@ class Data:
     schema: Mapping[str, Any] = field(default_factory=dict)
     preview: Callable[[Any, Sequence[int]], Sequence[Any]] | None = None
     columns: Sequence[str] | None = None
+    asks: Callable[[Tensor], dict[str, float]] | None = None
     findings: Callable[[], Iterable[Finding]] | None = None
     names: Sequence[str] | None = None
     classes: Sequence[str] | None = None

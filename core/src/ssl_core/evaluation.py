@@ -103,18 +103,30 @@ def folds(features: Tensor, data: Data) -> tuple[Fold, Fold, Fold]:
 
 
 def score(features: Tensor, data: Data, probes: Mapping[str, Any]) -> dict[str, float]:
-    """Every score of every probe, flat; a probe that draws numbers draws the same ones each time. Empty without labels or
-    probes."""
-    if data.labels is None or not probes:
-        return {}
+    """Every score of every probe, flat, and of what the data ask; who draws numbers draws the same ones each time. Without
+    labels there is nothing to probe."""
     if not features.isfinite().all():
         return {}
     found: dict[str, float] = {}
-    for probe in probes.values():
+    for probe in probes.values() if data.labels is not None else ():
         with unnoticed():
             seed_all(0)
             found |= probe(*folds(features, data))
-    return found
+    return found | asked(features, data)
+
+
+def asked(features: Tensor, data: Data) -> dict[str, float]:
+    """The scores of what the data ask of the features of all items, {} where they ask nothing."""
+    if data.asks is None:
+        return {}
+    with unnoticed():
+        seed_all(0)
+        return data.asks(features)
+
+
+def is_scored(data: Data, probes: Mapping[str, Any]) -> bool:
+    """Whether there is anything to score."""
+    return data.asks is not None or data.labels is not None and bool(probes)
 
 
 def evaluate(encoder: Any, data: Data, probes: Mapping[str, Any], device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -126,7 +138,7 @@ def evaluate(encoder: Any, data: Data, probes: Mapping[str, Any], device: torch.
 
 def baselines(encoder: Any, data: Data, probes: Mapping[str, Any], device: torch.device | str = "cpu") -> dict[str, Any]:
     """What a trained encoder should beat: its own scores before training, and those of the raw features."""
-    features = raw(data) if data.labels is not None and probes else None
+    features = raw(data) if is_scored(data, probes) else None
     untrained = evaluate(encoder, data, probes, device)
     return {"untrained": untrained["scores"], "untrained_rankme": untrained["rankme"],
             "raw": {} if features is None else score(features.to(device), data, probes)}

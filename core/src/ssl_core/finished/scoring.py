@@ -76,7 +76,7 @@ def assess(run: Run, data: Any = None, probe: str | None = None, device: str = "
     twin = run.untrained().to(device)
     items = held.train if held.items is None else held.items
     features, before = (evaluation.embed(net, items, device) for net in (encoder, twin))
-    raw = evaluation.raw(held) if held.labels is not None and probes else None
+    raw = evaluation.raw(held) if evaluation.is_scored(held, probes) else None
     rows = {"scores": features, "untrained": before, "raw": None if raw is None else raw.to(device)}
     name = str(data) if isinstance(data, (str, Path)) else config.data
     result: dict[str, Any] = {
@@ -122,9 +122,12 @@ def scored(x: Tensor, data: Data, probes: Mapping[str, Any], seeds: int = 1, sha
         share: of the labelled training items.
         test: features of the test items, where they are others than `x`.
     """
-    if data.labels is None or not probes or not x.isfinite().all() or test is not None and not test.isfinite().all():
+    if not x.isfinite().all() or test is not None and not test.isfinite().all():
         return {}
-    found: dict[str, list[float]] = {}
+    whole = share == 1 and test is None and not spread  # what the data ask does not depend on labels
+    if data.labels is None or not probes:
+        return evaluation.asked(x, data) if whole else {}
+    found: dict[str, list[float]] = {name: [value] for name, value in evaluation.asked(x, data).items()} if whole else {}
     for seed, folds in drawn(x, data, seeds, share):
         asked = folds if test is None else (*folds[:2], evaluation.folds(test, data)[2])
         for name, outcomes in outcomes_of(probes, asked, seed).items():

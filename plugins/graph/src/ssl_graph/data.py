@@ -1,7 +1,6 @@
 """Data sets of graphs. Each is a function whose parameters are its options: `data=cora data.split=public`."""
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +15,9 @@ from ssl_core import Data, DataError
 
 from . import many, readers
 from .findings import findings
-from .graphs import ROWS, checked
+from .graphs import checked, fingerprint
 from .hetero import heterogeneous
-from .minibatches import with_samplers
+from .node_options import with_node_options
 from .preview import preview
 from .readers import Raw
 
@@ -26,7 +25,7 @@ Split = Literal["random", "public"]
 CACHE = Path(os.environ.get("SSL_DATA", "~/.cache/ssl-core")).expanduser() / "graph"
 
 
-@with_samplers
+@with_node_options
 def digits(neighbours: int = 10, seed: int = 0) -> Data:
     """scikit-learn's digits as a graph: 1,797 real images of 8 x 8, each joined to those that look most alike.
 
@@ -101,15 +100,6 @@ def _positions(fold: Any, nodes: int, seed: int) -> Tensor:
     return torch.as_tensor(fold.nonzero()[0] if is_mask else fold)
 
 
-def fingerprint(*tensors: Tensor) -> str:
-    """A short hash of the content."""
-    found = hashlib.sha256()
-    for tensor in tensors:
-        for part in tensor.split(ROWS):  # features may be larger than memory
-            found.update(part.contiguous().numpy().tobytes())
-    return found.hexdigest()[:16]
-
-
 def locate(root: Path | None, name: str, file: str, download: bool, fetch: Callable[[Path], None] | None) -> Path:
     """The file called `file` anywhere under `root`; fetched if the user asked for that.
 
@@ -128,7 +118,7 @@ def locate(root: Path | None, name: str, file: str, download: bool, fetch: Calla
 
 def planetoid(name: str) -> Callable[..., Data]:
     """A data set of Planetoid: "cora", "citeseer", "pubmed"."""
-    @with_samplers
+    @with_node_options
     def load(root: Path | None = None, split: Split = "random", download: bool = False, normalize: bool = True,
              seed: int = 0) -> Data:
         from .download import planetoid as fetch
@@ -139,7 +129,7 @@ def planetoid(name: str) -> Callable[..., Data]:
 
 def benchmark(name: str, file: str) -> Callable[..., Data]:
     """A data set of gnn-benchmark or of the heterophilous graphs: one .npz."""
-    @with_samplers
+    @with_node_options
     def load(root: Path | None = None, split: Split = "random", download: bool = False, normalize: bool = True,
              seed: int = 0) -> Data:
         from .download import npz as fetch
@@ -155,7 +145,7 @@ coauthor_cs, coauthor_physics = benchmark("coauthor-cs", KNOWN_NPZ[2]), benchmar
 actor, chameleon = benchmark("actor", "actor.npz"), benchmark("chameleon", "chameleon_filtered.npz")
 
 
-@with_samplers
+@with_node_options
 def wikics(root: Path | None = None, split: Split = "public", download: bool = False, seed: int = 0) -> Data:
     """WikiCS, 11,701 articles (arXiv:2007.02901); of its 20 public folds `seed` chooses one."""
     from .download import wikics as fetch
@@ -163,7 +153,7 @@ def wikics(root: Path | None = None, split: Split = "public", download: bool = F
     return node_level(readers.wikics(path), "wikics", split=split, seed=seed)
 
 
-@with_samplers
+@with_node_options
 def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, contexts: bool = False,
         keep: tuple[int, int] = (110, 700), seed: int = 0) -> Data:
     """ACM as a multiplex graph: 4,019 papers, joined by common authors (relation 0) and common subjects (relation 1).
@@ -227,7 +217,7 @@ def graph_level(graphs: Sequence[Graph], labels: Tensor | None, batch_size: int 
                 findings=lambda: findings(graphs), fingerprint=fingerprint(*(t for g in graphs for t in (g.x, g.edge_index))))
 
 
-@with_samplers
+@with_node_options
 def read(source: Any, features: Path | None = None, target: str = "", split: Split = "random", normalize: bool = False,
          undirected: bool = True, seed: int = 0) -> Data:
     """The user's own graph: a `.pt` or `.npz` file, an edge list with a table of features, or a `Data` in memory; or many

@@ -4,6 +4,7 @@ A multiplex graph also has `edge_type` (E,), the relation of each edge; a batch 
 """
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import torch
@@ -57,6 +58,15 @@ def checked(x: Any, edge_index: Any, y: Any = None, *, where: str, undirected: b
     if y is not None:
         graph.y = torch.as_tensor(y)
     return graph
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """A short hash of the content."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        for part in tensor.split(ROWS):  # features may be larger than memory
+            found.update(part.contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def tidy(edge_index: Tensor, nodes: int, undirected: bool = True) -> Tensor:

@@ -1,12 +1,9 @@
-"""Mini-batches as options of data sets: `data.sampler=clusters` for the nodes of one graph, `data.batch_size` for many."""
+"""Mini-batches: parts of one graph, or some of many graphs."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
-from inspect import Parameter, signature
 from math import ceil
-from typing import Any, Literal, get_type_hints
+from typing import Literal
 
 from ssl_core import Data, DataError
 
@@ -14,20 +11,6 @@ from .sampling import Clusters, Neighbourhoods
 
 Sampler = Literal["none", "neighbours", "clusters"]
 TOGETHER = 10  # clusters of a batch: enough for most of the edges that a batch of one cluster would cut
-OPTIONS = {"sampler": (Sampler, "none"), "batch_size": (int, 0), "fanouts": (tuple[int, ...], (10, 10))}
-
-
-def with_samplers(load: Callable[..., Data]) -> Callable[..., Data]:
-    """The same data set with three more options: `sampler`, `batch_size` and `fanouts`, see `minibatches`."""
-    @wraps(load)
-    def loaded(*args: Any, **given: Any) -> Data:
-        chosen = {name: given.pop(name, default) for name, (_, default) in OPTIONS.items()}
-        return minibatches(load(*args, **given), **chosen)
-    taken = signature(load)
-    more = [Parameter(name, Parameter.KEYWORD_ONLY, default=default) for name, (_, default) in OPTIONS.items()]
-    loaded.__signature__ = taken.replace(parameters=[*taken.parameters.values(), *more])  # type: ignore[attr-defined]
-    loaded.__annotations__ = get_type_hints(load) | {name: kind for name, (kind, _) in OPTIONS.items()}
-    return loaded
 
 
 def minibatches(data: Data, sampler: Sampler = "none", batch_size: int = 0, fanouts: tuple[int, ...] = (10, 10)) -> Data:
