@@ -53,6 +53,21 @@ def test_nothing_asked_gives_the_scores_of_the_run(run, done):
     assert f"{found['rankme']:.1f}" in text
 
 
+def test_data_may_ask_what_needs_no_labels(run):
+    """Once: not for each seed, each share of the labels and each corruption, of which it knows nothing."""
+    x, plain = run.embed(), run.data()
+    probes = {"linear": linear}
+    data = Data(train=[], size=240, asks=lambda rows: {"first": float(rows[0].sum()), "drawn": float(torch.rand(()))})
+    found = score(x, data, probes)
+    assert found["first"] == pytest.approx(float(x[0].sum())) and score(x, data, {}) == found == scoring.scored(x, data, probes)
+    both = Data(train=[], size=240, labels=plain.labels, folds=plain.folds, asks=data.asks)
+    assert score(x, both, probes) == score(x, plain, probes) | found == scoring.scored(x, both, probes) | found
+    assert set(scoring.scored(x, both, probes, seeds=3)) == {"linear", "first", "drawn"}
+    assert set(scoring.scored(x, both, probes, seeds=3, spread=True)) == {"linear"}
+    assert set(scoring.scored(x, both, probes, share=0.5)) == {"linear"} and not scoring.scored(x, data, probes, share=0.5)
+    assert score(x * torch.nan, data, probes) == {}
+
+
 def test_seeds_give_mean_and_deviation(run, done):
     found = asked(done, run.path, "--probe", "knn,clustering", "--seeds", "3")
     data = run.data()
