@@ -84,6 +84,12 @@ def test_options_are_checked(wrong):
         data.digits(**wrong)
 
 
+@pytest.mark.parametrize("nodes, edges", [(6, [[0, 1], [1, 2]]), (5, torch.combinations(torch.arange(5)).T.tolist())])
+def test_graphs_with_too_few_links_or_all_of_them(nodes, edges):
+    with pytest.raises(DataError, match=r"hidden_links=0\.15 needs links.*\n.*Try"):
+        data.read(Graph(x=torch.rand(nodes, 2), edge_index=torch.tensor(edges)), hidden_links=0.15)
+
+
 def test_many_graphs_and_many_relations_have_no_such_questions(shared):
     graphs = [Graph(x=torch.rand(4, 2), edge_index=torch.tensor([[0, 1], [1, 2]])) for _ in range(10)]
     for ask in (lambda: data.read(graphs, regions=2), lambda: data.acm(root=shared, hidden_links=0.1)):

@@ -20,6 +20,7 @@ from .graphs import checked, fingerprint
 from .methods.pretext import joined
 from .sampling import partition
 
+MOST = 50_000  # links that are asked about in a fold, and as many pairs that are none
 Ask = Callable[[Tensor], dict[str, float]]
 
 
@@ -49,6 +50,10 @@ def asking(data: Data, hidden_links: float = 0.0, regions: int = 0, seed: int = 
         asks.append(partial(tell_regions, member=partition(graph, min(regions, graph.num_nodes)), folds=data.folds))
     if hidden_links:
         links = hide_links(graph, seed, hidden_links / 3, 2 * hidden_links / 3)
+        if any(len(there.unique()) < 2 for _, there in links.folds.values()):
+            raise DataError(f"data.hidden_links={hidden_links:g} needs links to hide, and pairs without one, in every fold; "
+                            f"the graph has {graph.num_nodes} nodes and {graph.num_edges // 2} links.\n"
+                            f"  Try: a larger share, or data.hidden_links=0")
         asks.append(partial(predict_links, links=links))
         data = replace(data, train=[links.graph], items=[links.graph],
                        fingerprint=fingerprint(links.graph.x, links.graph.edge_index))
@@ -101,6 +106,7 @@ def hide_links(graph: Graph, seed: int = 0, validation: float = 0.05, test: floa
     edges, strangers = cut(keys), cut(none)
     folds = {}
     for name, here, away in zip(("train", "validation", "test"), edges, strangers, strict=True):
+        here, away = here[:MOST], away[:MOST]
         both = torch.cat([here, away])
         folds[name] = torch.stack([both // n, both % n]), (torch.arange(len(both)) < len(here)).long()
     seen = torch.stack([edges[0] // n, edges[0] % n])
@@ -115,11 +121,11 @@ def predict_links(features: Tensor, links: Links) -> dict[str, float]:
 
     rows = {name: features[i] * features[j] for name, ((i, j), _) in links.folds.items()}
     mean, deviation = rows["train"].mean(dim=0), rows["train"].std(dim=0).clamp(min=1e-6)
-    folds = {name: Fold((found - mean) / deviation, links.folds[name][1]) for name, found in rows.items()}
+    folds = {name: Fold((found - mean) / deviation, links.folds[name][1].to(found.device)) for name, found in rows.items()}
 
     def auc(weight: Tensor, fold: Fold) -> float:
         scores = fold.features @ weight[:-1] + weight[-1]
-        return float(roc_auc_score(fold.labels, scores[:, 1] - scores[:, 0]))
+        return float(roc_auc_score(fold.labels.cpu(), (scores[:, 1] - scores[:, 0]).cpu()))
 
     weight = chosen = features.new_zeros(features.shape[1] + 1, 2)
     best = -1.0
