@@ -99,7 +99,9 @@ def test_centralities_against_networkx_like_definitions(graph):
     torch.testing.assert_close(eigenvector(graph, 1000), leading, rtol=1e-2, atol=1e-3)
 
 
-def test_diffusion_is_the_sum_of_walks(graph):
+@pytest.mark.parametrize("many", [0.0, 1.0])  # by inversion, by walking
+def test_diffusion_is_the_sum_of_walks(graph, many, monkeypatch):
+    monkeypatch.setattr("ssl_graph.augmentations.MANY", many)
     a = torch.zeros(N, N).index_put_((graph.edge_index[1], graph.edge_index[0]), torch.ones(graph.num_edges))
     root = a.sum(dim=1).clamp(min=1).rsqrt()
     t = root[:, None] * a * root

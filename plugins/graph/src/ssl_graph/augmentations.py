@@ -169,6 +169,9 @@ def only(graph: Graph, nodes: Tensor) -> Graph:
     return view(graph, nodes[source] & nodes[target], graph.x * nodes[:, None])
 
 
+MANY, FEW_NODES = 0.05, 2**14  # where more of all pairs of fewer nodes are joined, a matrix is inverted, as walks take longer
+
+
 class Diffusion:
     """Two views: the graph, and its personalised PageRank, sparsified (MVGRL, arXiv:2006.05582, equation 3).
 
@@ -192,26 +195,35 @@ class Diffusion:
         return view(graph, x=graph.x * columns[0]), view(self.known[1], x=graph.x * columns[1])
 
     def diffused(self, graph: Graph, block: int = 1024) -> Graph:
-        matrix, n = adjacency(graph), graph.num_nodes
-        root = degree(graph).clamp(min=1).rsqrt()[:, None]
-        sources, targets, weights = [], [], []
-        for start in range(0, n, block):
-            columns = torch.arange(start, min(start + block, n), device=graph.x.device)
-            term = torch.zeros(n, len(columns), dtype=graph.x.dtype, device=graph.x.device)
-            term[columns, columns - start] = self.teleport
-            total = term.clone()
-            for _ in range(self.steps):
-                term = (1 - self.teleport) * root * aggregate(matrix, root * term)
-                total += term
+        n, weights, sources = graph.num_nodes, [], []
+        matrix, root = adjacency(graph), degree(graph).clamp(min=1).rsqrt()[:, None]
+        whole = self.solved(matrix, root) if n < FEW_NODES and graph.num_edges > MANY * n * n else None
+        for columns in torch.arange(n, device=graph.x.device).split(block):
+            total = self.walked(matrix, root, columns) if whole is None else whole[:, columns]
             weight, source = total.topk(min(self.neighbours, n), dim=0)  # the matrix is symmetric: column = row
             sources.append(source.T.flatten())
-            targets.append(columns.repeat_interleave(len(source)))
             weights.append(weight.T.flatten())
         weight = torch.cat(weights)
-        edges = torch.stack([torch.cat(sources), torch.cat(targets)])
+        targets = torch.arange(n, device=weight.device).repeat_interleave(min(self.neighbours, n))
+        edges = torch.stack([torch.cat(sources), targets])
         made = Graph(x=graph.x, edge_index=edges[:, weight > 0], edge_weight=weight[weight > 0])
         made.by_target, made.batch = True, graph.get("batch")
         return made
+
+    def walked(self, matrix: Tensor, root: Tensor, columns: Tensor) -> Tensor:
+        """Where walks from some nodes (C,) end, after `steps` at most: (N, C)."""
+        term = torch.zeros(len(root), len(columns), dtype=root.dtype, device=root.device)
+        term[columns, torch.arange(len(columns), device=columns.device)] = self.teleport
+        total = term.clone()
+        for _ in range(self.steps):
+            term = (1 - self.teleport) * root * aggregate(matrix, root * term)
+            total += term
+        return total
+
+    def solved(self, matrix: Tensor, root: Tensor) -> Tensor:
+        """Where walks from every node end, however many steps they take: (N, N)."""
+        step = (1 - self.teleport) * root * matrix.to_dense() * root.T
+        return self.teleport * torch.linalg.inv(torch.eye(len(root), dtype=root.dtype, device=root.device) - step)
 
 
 class Relations:
