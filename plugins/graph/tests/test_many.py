@@ -156,6 +156,16 @@ def test_bad_heterogeneous_graphs(change, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
+def test_acm_with_authors_and_subjects_is_trained_on(shared, tmp_path):
+    graph = data.acm(root=shared, contexts=True, keep=(5, 5)).items[0]
+    (authors, about), (subjects, one_hot) = graph.contexts
+    assert about.shape[0] > int(authors[0].max()) and one_hot.shape[0] == int(subjects[0].max()) + 1
+    assert int(torch.cat([authors[1], subjects[1]]).max()) == 4018 and graph.num_nodes == 4019
+    asked = {"data.root": str(shared), "data.keep": (5, 5), "method.clusters": (10,), "epochs": 1, "probe": "linear"}
+    run = pretrain("graph", "meow", "acm", quiet=True, out=tmp_path / "run", baselines=False, encoder={"width": 8}, **asked)
+    assert run.result["scores"]["linear"] > 0.34 and run.result["loss"] > 0
+
+
 @pytest.mark.parametrize("name, content, words", [
     ("pa.txt", "0\t1\nx\t2\n", ["pa.txt", "should hold numbers"]),
     ("pa.txt", "0\t1\t2\n", ["pa.txt", "2 numbers a line, has 3"]),

@@ -64,7 +64,7 @@ def heterogeneous(x: Any, links: list[Any], features: list[Any], keep: tuple[int
     parts = [checked(x, pathsim(link, len(x), count), where=f"{where}, meta-path {i}")
              for i, (link, count) in enumerate(zip(links, keep, strict=True))]
     graph = multiplex(parts)
-    graph.contexts = [(torch.as_tensor(np.asarray(link)).long(), torch.as_tensor(np.asarray(found)).float())
+    graph.contexts = [(torch.as_tensor(np.ascontiguousarray(link)).long(), torch.as_tensor(np.asarray(found)).float())
                       for link, found in zip(links, features, strict=True)]
     return graph
 
