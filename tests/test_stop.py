@@ -1,4 +1,5 @@
 """A run can be stopped or killed at any moment, and goes on as if it had not been."""
+import contextlib
 import csv
 import json
 import random
@@ -131,9 +132,12 @@ def wait_for(there, process):
 
 
 def changed(path):
-    """A question: is the file there, and another one than now?"""
-    before = path.stat().st_mtime_ns if path.exists() else None
-    return lambda: path.exists() and path.stat().st_mtime_ns != before
+    """A question: is the file there, and another one than now? (Between two checkpoints it is away for a moment.)"""
+    def time_of():
+        with contextlib.suppress(FileNotFoundError):
+            return path.stat().st_mtime_ns
+    before = time_of()
+    return lambda: time_of() not in (None, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
