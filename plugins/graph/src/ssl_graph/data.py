@@ -15,7 +15,7 @@ from ssl_core import Data, DataError
 
 from . import many, readers
 from .findings import findings
-from .graphs import checked, fingerprint
+from .graphs import checked, fingerprint, random_folds
 from .hetero import heterogeneous
 from .node_options import with_node_options
 from .preview import preview
@@ -83,9 +83,7 @@ def one_graph(graph: Graph, labels: Tensor | None, found: dict[str, Tensor], whe
 def folds(labels: Tensor, public: Any, split: Split, seed: int, where: str) -> dict[str, Tensor]:
     """Positions of train, validation and test nodes."""
     if split == "random":
-        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-        cut = [max(1, len(labels) // 10), max(2, len(labels) // 5)]
-        return dict(zip(("train", "validation", "test"), order.tensor_split(cut), strict=True))
+        return random_folds(len(labels), seed)
     if set(public) != {"train", "validation", "test"}:
         raise DataError(f"{where} has no public split.\n  Try: data.split=random")
     return {name: _positions(np.asarray(fold), len(labels), seed) for name, fold in public.items()}

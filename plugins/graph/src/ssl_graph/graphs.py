@@ -69,6 +69,12 @@ def fingerprint(*tensors: Tensor) -> str:
     return found.hexdigest()[:16]
 
 
+def random_folds(nodes: int, seed: int) -> dict[str, Tensor]:
+    """Positions of 10 % of the nodes to train on, 10 % to choose by and 80 % to test on, drawn by `seed`."""
+    order, cut = torch.randperm(nodes, generator=torch.Generator().manual_seed(seed)), [max(1, nodes // 10), max(2, nodes // 5)]
+    return dict(zip(("train", "validation", "test"), order.tensor_split(cut), strict=True))
+
+
 def tidy(edge_index: Tensor, nodes: int, undirected: bool = True) -> Tensor:
     """Edges without loops and doubles, sorted by target and then by source."""
     edge_index = edge_index[:, edge_index[0] != edge_index[1]]

@@ -16,7 +16,7 @@ from torch_geometric.data import Data as Graph
 
 from ssl_core import Data, DataError, Fold
 
-from .graphs import checked, fingerprint
+from .graphs import checked, fingerprint, random_folds
 from .methods.pretext import joined
 from .sampling import partition
 
@@ -145,7 +145,6 @@ def tell_regions(features: Tensor, member: Tensor, folds: dict[str, Tensor]) -> 
         member: the region of each node, (N,).
     """
     from ssl_core.probes.linear import linear
-    order = torch.randperm(len(member), generator=torch.Generator().manual_seed(0))
-    parts = [folds[name] for name in ("train", "validation", "test")] if folds else order.tensor_split(
-        [max(1, len(order) // 10), max(2, len(order) // 5)])
-    return {"partition": linear(*(Fold(features[part], member.to(features.device)[part]) for part in parts))["linear"]}
+    folds, member = folds or random_folds(len(member), 0), member.to(features.device)
+    parts = (folds[name] for name in ("train", "validation", "test"))
+    return {"partition": linear(*(Fold(features[part], member[part]) for part in parts))["linear"]}
