@@ -277,6 +277,15 @@ def test_undertrained_is_a_loss_that_falls_as_fast_as_ever():
     assert undertrained(falling([10 - 0.001 * i for i in range(40)])) is None  # it hardly fell at all
 
 
+def test_a_next_stage_is_no_divergence():
+    """A loss jumps where a warm-up ends; weights that are where they were did not blow up."""
+    start = {"rankme": 40.0, "std": 0.5, "weights": 10.0}
+    jumped = falling([0.001] * 10 + [4.0] * 10, rankme=1.0, std=1e-4, weights=10.0)
+    known = {"steps": 200, "loss": 4.0, "rankme": 1.0, "untrained_rankme": 40.0, "width": 128, "start": start}
+    assert verdict(**known, rows=jumped).word == "collapsed"
+    assert verdict(**known, rows=[row | {"weights": 20.0} for row in jumped]).word == "diverged"
+
+
 def test_stalled_needs_an_embedding_that_stands_still():
     flat = falling([2.0] * 40, rankme=9.0, std=0.7, norm=1.5, lr=1e-9)
     assert stalled(flat) is not None

@@ -70,7 +70,8 @@ Sign = tuple[str, dict[str, float]] | None
 
 def blown_up(start: Row, measured: Sequence[Row], rows: Sequence[Row], width: int) -> Sign:
     """The weights grew out of all proportion; or the loss did, and nothing is left of the embedding. (Features may well
-    grow a hundredfold: those of an untrained network without statistics of its batch norms are tiny.)"""
+    grow a hundredfold: those of an untrained network without statistics of its batch norms are tiny. And a loss may well
+    jump where a method's next stage begins: then the weights are where they were.)"""
     if not measured or not start.get("weights"):
         return None
 
@@ -81,7 +82,7 @@ def blown_up(start: Row, measured: Sequence[Row], rows: Sequence[Row], width: in
     peak = max((abs(row["loss"]) for row in rows if "loss" in row), default=0.0)
     burst = peak > 10 * abs(rows[0].get("loss", inf)) if rows else False
     now = growth(measured[-1])
-    if not (now > 30 or (now > 5 or burst) and collapse(start, measured[-1], width)):
+    if not (now > 30 or (now > 5 or burst and now > 1.5) and collapse(start, measured[-1], width)):
         return None
     step = _first(measured, lambda row: growth(row) > min(5.0, now / 2))
     return (f"from step {step:.0f} on the weights are {now:.0f} times as large as before training, and the loss went up to "

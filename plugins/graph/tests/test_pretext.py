@@ -3,6 +3,7 @@ import networkx as nx
 import pytest
 import torch
 
+from ssl_core import pretrain
 from ssl_core.objectives.regression import MSE
 from ssl_graph.encoders import GCN
 from ssl_graph.graphs import checked
@@ -118,6 +119,18 @@ def test_losses_are_weighted_and_heads_taught(graph):
     torch.testing.assert_close(losses["loss"], total)
     losses["loss"].backward()
     assert all(head.weight.grad.any() for head in method.heads.values())
+
+
+def test_weights_are_the_papers_unless_given():
+    method = SelfTask(GCN(8, 16), Same(), MSE(), tasks=("degree", "attribute-mask", "edge-mask"))
+    assert method.weights == {"degree": 0.05, "attribute-mask": 1.0, "edge-mask": 0.1}  # 5, 100 and 10 in the paper
+
+
+def test_questions_alone_do_not_collapse_on_cora(shared, tmp_path):
+    """The paper's weight decay outweighs them where no cross-entropy is beside them: rank 3, k-NN as good as chance."""
+    run = pretrain("graph", "selftask", "cora", quiet=True, out=tmp_path / "run", epochs=30, probe="knn",
+                   **{"data.root": str(shared)})
+    assert run.result["verdict"] == "healthy" and run.result["rankme"] > 8, run.result["reason"]
 
 
 @pytest.mark.parametrize(("options", "said"), [

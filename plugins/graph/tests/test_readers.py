@@ -83,6 +83,14 @@ def test_acm_is_multiplex(shared):
     assert found.facts["relations"] == 2 and set(graph.edge_type.tolist()) == {0, 1}
     assert graph.num_nodes == 4019 and len(found.folds["train"]) == 60
     assert (graph.edge_index[1].diff() >= 0).all()
+    authors = data.acm(root=shared, relations=("authors",), normalize=False)
+    (few,) = authors.items
+    assert authors.facts["relations"] == 1 and few.num_edges == int((graph.edge_type == 0).sum())
+    assert torch.equal(few.x, (graph.x > 0).float())
+    with pytest.raises(DataError, match="both with data.contexts"):
+        data.acm(root=shared, relations=("authors",), contexts=True)
+    with pytest.raises(DataError, match="one or both of authors, subjects"):
+        data.acm(root=shared, relations=())
 
 
 @pytest.mark.parametrize("name, graphs, columns", [("mutag", 188, 7), ("enzymes", 600, 21), ("proteins", 1113, 4)])

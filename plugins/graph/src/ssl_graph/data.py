@@ -151,9 +151,13 @@ def wikics(root: Path | None = None, split: Split = "public", download: bool = F
     return node_level(readers.wikics(path), "wikics", split=split, seed=seed)
 
 
+KINDS = {"authors": "pap", "subjects": "psp"}  # the relations of ACM, and their files
+
+
 @with_node_options
 def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, contexts: bool = False,
-        keep: tuple[int, int] = (110, 700), seed: int = 0) -> Data:
+        keep: tuple[int, int] = (110, 700), relations: tuple[Literal["authors", "subjects"], ...] = ("authors", "subjects"),
+        normalize: bool = True, seed: int = 0) -> Data:
     """ACM as a multiplex graph: 4,019 papers, joined by common authors (relation 0) and common subjects (relation 1).
 
     Args:
@@ -161,11 +165,17 @@ def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, contexts:
         per_class: labelled training papers per class of the official split.
         contexts: as a heterogeneous graph, with authors and subjects beside the papers; needs `pa.txt`, `ps.txt`, `a_feat.npz`.
         keep: with `contexts`: papers that a paper is joined to by authors and by subjects, the most similar by PathSim.
+        relations: which to keep, one or both. By subjects, more than a quarter of all pairs are joined.
+        normalize: each row sums to 1, as in the file; otherwise 1 for each word that is there.
     """
+    if not relations or contexts and set(relations) != {*KINDS}:
+        raise DataError(f"acm: data.relations should be one or both of {', '.join(KINDS)}, and both with data.contexts; "
+                        f"got {relations}")
     folder = locate(root, "acm", "p_feat.npz", False, None).parent
     x = readers.stored(folder / "p_feat.npz").toarray().astype(np.float32)
+    x = x if normalize else (x > 0).astype(np.float32)
     labels = torch.from_numpy(readers.arrays(folder / "labels.npy")[""]).long()
-    more: dict[str, Any] = {"relations": 2}
+    more: dict[str, Any] = {"relations": len(relations)}
     if contexts:
         links = [many.numbers(folder / f"{kind}.txt", 2, whole=True, separator=None).T[::-1] for kind in ("pa", "ps")]
         features = [readers.stored(folder / "a_feat.npz").toarray(), np.eye(int(links[1][0].max(initial=0)) + 1)]
@@ -173,7 +183,7 @@ def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, contexts:
         more["context_features"] = tuple(item.shape[1] for item in features)
     else:
         graph = multiplex([checked(x, np.stack(readers.stored(folder / f"{kind}.npz").nonzero()), where=f"acm/{kind}")
-                           for kind in ("pap", "psp")])
+                           for kind in (KINDS[name] for name in relations)])
     found = {name: torch.from_numpy(readers.arrays(folder / f"{file}_{per_class}.npy")[""]).long()
              for name, file in readers.MASKS}
     return one_graph(graph, labels, found, "acm", **more)

@@ -61,5 +61,5 @@ GRAPHMAE = {
 SCGC = {
     "cora": {"data.normalize": False},
     "citeseer": {"data.normalize": False, "optimizer.lr": 1e-4},
-    "acm": {"method.order": 2, "method.contrast": 0.5},
+    "acm": {"data.normalize": False, "data.relations": ("authors",), "method.order": 2, "method.contrast": 0.5},
 }

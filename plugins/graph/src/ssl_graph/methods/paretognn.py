@@ -48,7 +48,7 @@ class ParetoGNN(Method):
             "belong": DGI(encoder, Shuffle(), BCE()),
             "contrast": JointEmbedding(encoder, Drop((0.3, 0.3), (0.3, 0.3)), objective, projector, norm="none"),
             "decorrelate": JointEmbedding(encoder, Drop((0.2, 0.2), (0.2, 0.2)), CCA(1e-3), ()),
-            "link": SelfTask(encoder, Drop((0.0,), (0.4,)), MSE(), ("edge-mask",)),
+            "link": SelfTask(encoder, Drop((0.0,), (0.4,)), MSE(), ("edge-mask",), (1.0,)),
         }
         self.tasks, self.mixer = nn.ModuleDict({name: made[name] for name in tasks}), mixer
 

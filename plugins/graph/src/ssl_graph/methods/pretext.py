@@ -1,6 +1,7 @@
 """Questions about a graph that answer themselves, each a component of its own: SelfTask-GNN's catalogue (arXiv:2006.10141).
 
-A task is called with a graph and returns a `Question`; what it draws is drawn anew at every call.
+A task is called with a graph and returns a `Question`; what it draws is drawn anew at every call. Its `weight` beside the
+others is the paper's on Cora, a hundredth of its lambda.
 """
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ class Degree:
         cuts: the most neighbours of the first and of the second class.
     """
 
-    outputs = 3
+    outputs, weight = 3, 0.05
 
     def __init__(self, cuts: tuple[int, int] = (2, 7)) -> None:
         self.cuts = cuts
@@ -59,7 +60,7 @@ class EdgeMask:
         share: of the edges to take out, both directions together.
     """
 
-    outputs = 2
+    outputs, weight = 2, 0.1
 
     def __init__(self, share: float = 0.1) -> None:
         self.share = share
@@ -85,6 +86,8 @@ class AttributeMask:
         outputs: principal components to guess.
     """
 
+    weight = 1.0
+
     def __init__(self, share: float = 0.1, outputs: int = 32) -> None:
         self.share, self.outputs = share, outputs
         self.known: tuple[Tensor, Tensor] | None = None  # features, and their components
@@ -105,7 +108,7 @@ class PairDistance:
         sources: nodes from which distances are found.
     """
 
-    outputs = FAR
+    outputs, weight = FAR, 0.2
 
     def __init__(self, pairs: int = 400, sources: int = 64) -> None:
         self.pairs, self.sources = pairs, sources
@@ -127,6 +130,8 @@ class CentreDistance:
         outputs: centres, found once per graph.
     """
 
+    weight = 1.0
+
     def __init__(self, outputs: int = 10) -> None:
         self.outputs = outputs
         self.known: tuple[Tensor, Tensor] | None = None  # edges, and the answers for them
@@ -145,7 +150,7 @@ class PairSimilarity:
         pairs: of either kind per node.
     """
 
-    outputs = 1
+    outputs, weight = 1, 1.0
 
     def __init__(self, nodes: int = 256, pairs: int = 5) -> None:
         self.nodes, self.pairs = nodes, pairs

@@ -22,7 +22,7 @@ class SelfTask(Method):
 
     Args:
         tasks: names of tasks, see `ssl_graph.methods.pretext.TASKS`.
-        weights: one per task; empty for 1 each.
+        weights: one per task; empty for those of the paper on Cora.
     """
 
     def __init__(self, encoder: Any, augmentation: Any, objective: Any,
@@ -35,7 +35,7 @@ class SelfTask(Method):
         if not tasks or weights and len(weights) != len(tasks):
             raise ValueError(f"expected one or more tasks and as many weights, got {len(tasks)} and {len(weights)}")
         self.tasks = {name: TASKS[name]() for name in tasks}
-        self.weights = dict(zip(tasks, weights or [1.0] * len(tasks), strict=True))
+        self.weights = dict(zip(tasks, weights or [task.weight for task in self.tasks.values()], strict=True))
         self.heads = nn.ModuleDict({name: nn.Linear(encoder.width, task.outputs)  # type: ignore[attr-defined]
                                     for name, task in self.tasks.items()})
 
