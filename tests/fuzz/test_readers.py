@@ -235,6 +235,27 @@ def test_graphs_of_pyg(draw, folder):
     opened(data.read, folder / "g.pt")
 
 
+KINDS = {("a", "x"): [[0.5, 1]] * 4, ("a", "y"): [0, 1, 0, 1], ("a", "val_mask"): [True] * 4, ("b", "x"): [[1.0]] * 3,
+         (("a", "to", "b"), "edge_index"): [[0, 1, 2], [0, 1, 2]], (("a", "by", "a"), "edge_index"): [[0, 3], [1, 2]],
+         (("b", "rev_to", "a"), "edge_index"): [[0, 2], [1, 3]], ("b", "num_nodes"): 3}
+ODD = st.lists(st.integers(-1, 5), max_size=6) | st.lists(st.lists(st.floats(-1, 5), min_size=3, max_size=3), max_size=4) | (
+    st.sampled_from([0, 1.5, True, float("nan"), [float("inf")] * 4, [[1, 2], [3, 9**15]], [[]]]))
+
+
+@given(odd=st.dictionaries(st.sampled_from(sorted(KINDS, key=str)), ODD, max_size=2), gone=st.sets(st.sampled_from([*KINDS])),
+       kept=st.booleans(), target=st.sampled_from(["a", "b", ""]))
+def test_graphs_with_nodes_of_several_kinds(odd, gone, kept, target, folder):
+    data = pytest.importorskip("ssl_graph.data")
+    import torch
+    from torch_geometric.data import HeteroData
+    held = HeteroData()
+    for (part, name), content in (KINDS | odd).items():
+        if kept or (part, name) not in gone:
+            held[part][name] = torch.tensor(content) if name != "num_nodes" or (part, name) in odd else content
+    torch.save(held, folder / "kinds.pt")
+    opened(data.read, folder / "kinds.pt", target=target)
+
+
 @given(content=st.binary(max_size=80) | mutated(__import__("pickle").dumps({"a": np.arange(6.0), "b": [1, "x"]}, protocol=2)))
 @example(content=b"\x80\x02]r\xff\xff\xff\x7f.")  # the number of an object, and memory for as many
 def test_pickles_of_arrays(content, folder):

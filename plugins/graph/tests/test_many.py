@@ -1,12 +1,10 @@
-"""Collections of graphs, and graphs with several kinds of nodes: read as they are meant, and what is wrong with them named."""
-import numpy as np
+"""Collections of graphs: read as they are meant, and what is wrong with them named."""
 import pytest
 import torch
 from torch_geometric.data import Data as Graph, InMemoryDataset
 
 from ssl_core import DataError, pretrain
 from ssl_graph import data
-from ssl_graph.hetero import heterogeneous
 from ssl_graph.many import listed, tu
 
 FILES = {"A": "1,2\n2,1\n4,5\n", "graph_indicator": "1\n1\n1\n2\n2\n", "node_labels": "0\n2\n0\n1\n1\n",
@@ -141,44 +139,3 @@ def test_graphs_of_one_class_do_not_come_together():
     torch.manual_seed(0)
     first, second = ([batch.x[:, 0].unique().tolist() for batch in found.train] for _ in range(2))
     assert first != second and all(max(batch) - min(batch) > 20 for batch in first)
-
-
-@pytest.mark.parametrize("change, words", [
-    ({"links": [[0, 1], [0, 9]]}, ["mine, meta-path 0: link 1 names target node 9", "there are 4"]),
-    ({"links": [[0, 7], [0, 1]]}, ["mine, meta-path 0: link 1 names context node 7", "there are 3"]),
-    ({"links": [[0, -1], [0, 1]]}, ["names context node -1"]),
-    ({"context": np.full((3, 2), np.nan)}, ["meta-path 0", "NaN"]),
-    ({"x": np.full((4, 2), np.inf)}, ["mine, meta-path 0", "infinite"])])
-def test_bad_heterogeneous_graphs(change, words):
-    held = {"links": [[0, 1], [0, 1]], "context": np.ones((3, 2)), "x": np.ones((4, 2), np.float32)} | change
-    with pytest.raises(DataError) as error:
-        heterogeneous(held["x"], [np.array(held["links"])], [held["context"]], (2,), "mine")
-    assert all(word in str(error.value) for word in words), error.value
-
-
-def test_acm_with_authors_and_subjects_is_trained_on(shared, tmp_path):
-    graph = data.acm(root=shared, contexts=True, keep=(5, 5)).items[0]
-    (authors, about), (subjects, one_hot) = graph.contexts
-    assert about.shape[0] > int(authors[0].max()) and one_hot.shape[0] == int(subjects[0].max()) + 1
-    assert int(torch.cat([authors[1], subjects[1]]).max()) == 4018 and graph.num_nodes == 4019
-    asked = {"data.root": str(shared), "data.keep": (5, 5), "method.clusters": (10,), "epochs": 1, "probe": "linear"}
-    run = pretrain("graph", "meow", "acm", quiet=True, out=tmp_path / "run", baselines=False, encoder={"width": 8}, **asked)
-    assert run.result["scores"]["linear"] > 0.34 and run.result["loss"] > 0
-
-
-@pytest.mark.parametrize("name, content, words", [
-    ("pa.txt", "0\t1\nx\t2\n", ["pa.txt", "should hold numbers"]),
-    ("pa.txt", "0\t1\t2\n", ["pa.txt", "2 numbers a line, has 3"]),
-    ("ps.txt", "5000 1\n", ["acm, meta-path 1", "target node 5000", "4019"]),
-    ("ps.txt", None, ["ps.txt", "cannot be read"]),
-    ("labels.npy", "labels", ["labels.npy"])])
-def test_bad_files_of_acm(shared, tmp_path, name, content, words):
-    home = next(shared.rglob("p_feat.npz")).parent
-    for path in home.iterdir():
-        if path.name != name:
-            (tmp_path / path.name).symlink_to(path)
-    if content is not None:
-        (tmp_path / name).write_text(content)
-    with pytest.raises(DataError) as error:
-        data.acm(root=tmp_path, contexts=True)
-    assert all(word in str(error.value) for word in words), error.value

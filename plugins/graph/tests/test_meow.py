@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from ssl_graph.encoders import GCN
-from ssl_graph.hetero import ContextGCN, MaskOnce, digit_words, heterogeneous, pathsim
+from ssl_graph.hetero import ContextGCN, MaskOnce, digit_words
+from ssl_graph.meta_paths import MetaPath, heterogeneous, pathsim
 from ssl_graph.methods import meow
 from ssl_graph.methods.meow import Meow, Pairs, concentration, elsewhere, prototype_contrast, weighted_contrast
 from ssl_graph.objectives import BCE
@@ -17,7 +18,8 @@ N = 40
 def graph():
     draw = np.random.default_rng(0)
     links = [np.stack([draw.integers(12, size=90), draw.integers(N - 1, size=90)]) for _ in range(2)]  # one has no links
-    return heterogeneous(draw.random((N, 6), dtype=np.float32), links, [draw.random((12, 3)), np.eye(12)], (5, 5), "test")
+    paths = {"a": MetaPath(links[0], draw.random((12, 3)), 5), "b": MetaPath(links[1], np.eye(12), 5)}
+    return heterogeneous(draw.random((N, 6), dtype=np.float32), paths, "test")
 
 
 def made(adaptive=False, **options):

@@ -9,14 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Data as Graph, Dataset
+from torch_geometric.data import Data as Graph, Dataset, HeteroData
 
 from ssl_core import Data, DataError
 
-from . import many, readers
+from . import many, meta_paths, readers
 from .findings import findings
 from .graphs import checked, fingerprint, random_folds
-from .hetero import heterogeneous
+from .meta_paths import MetaPath, heterogeneous, multiplex
 from .node_options import with_node_options
 from .preview import preview
 from .readers import Raw
@@ -42,7 +42,8 @@ def digits(neighbours: int = 10, seed: int = 0) -> Data:
 
 
 def node_level(raw: Raw, where: str, *, split: Split = "random", seed: int = 0, normalize: bool = False,
-               classes: Sequence[str] | None = None, undirected: bool = True) -> Data:
+               classes: Sequence[str] | None = None, undirected: bool = True,
+               paths: dict[str, MetaPath] | None = None) -> Data:
     """One graph whose items are its nodes; trained on in full at every step, unless a sampler cuts it.
 
     Args:
@@ -51,14 +52,17 @@ def node_level(raw: Raw, where: str, *, split: Split = "random", seed: int = 0, 
         split: `public`, or `random`: 10 % train, 10 % validation, 80 % test, drawn by `seed`.
         normalize: divide every row of features by its sum (bags of words).
         undirected: add the other direction of every edge.
+        paths: what joins the nodes, if not edges of one kind.
     """
     x = torch.as_tensor(raw.x).float()
-    graph = checked(x / x.sum(dim=1, keepdim=True).clamp(min=1e-12) if normalize else x, raw.edge_index, where=where,
-                    undirected=undirected)
+    x = x / x.sum(dim=1, keepdim=True).clamp(min=1e-12) if normalize else x
+    graph = (heterogeneous(x, paths, where, undirected) if paths else
+             checked(x, raw.edge_index, where=where, undirected=undirected))
     labels = None if raw.y is None else torch.as_tensor(raw.y).flatten()
     if labels is not None and not labels.is_floating_point():
         labels = labels.long()
-    return one_graph(graph, labels, {} if labels is None else folds(labels, raw.folds, split, seed, where), where, classes)
+    found = {} if labels is None else folds(labels, raw.folds, split, seed, where)
+    return one_graph(graph, labels, found, where, classes, **meta_paths.facts(paths or {}))
 
 
 def one_graph(graph: Graph, labels: Tensor | None, found: dict[str, Tensor], where: str,
@@ -179,23 +183,14 @@ def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, contexts:
     if contexts:
         links = [many.numbers(folder / f"{kind}.txt", 2, whole=True, separator=None).T[::-1] for kind in ("pa", "ps")]
         features = [readers.stored(folder / "a_feat.npz").toarray(), np.eye(int(links[1][0].max(initial=0)) + 1)]
-        graph = heterogeneous(x, links, features, keep, "acm")
-        more["context_features"] = tuple(item.shape[1] for item in features)
+        paths = {kind: MetaPath(*path) for kind, *path in zip(KINDS, links, features, keep, strict=True)}
+        graph, more = heterogeneous(x, paths, "acm"), meta_paths.facts(paths)
     else:
         graph = multiplex([checked(x, np.stack(readers.stored(folder / f"{kind}.npz").nonzero()), where=f"acm/{kind}")
                            for kind in (KINDS[name] for name in relations)])
     found = {name: torch.from_numpy(readers.arrays(folder / f"{file}_{per_class}.npy")[""]).long()
              for name, file in readers.MASKS}
     return one_graph(graph, labels, found, "acm", **more)
-
-
-def multiplex(parts: Sequence[Graph]) -> Graph:
-    """One graph from several over the same nodes; `edge_type` says which relation an edge belongs to."""
-    graph = Graph(x=parts[0].x, edge_index=torch.cat([part.edge_index for part in parts], dim=1),
-                  edge_type=torch.cat([torch.full((part.num_edges,), i) for i, part in enumerate(parts)]))
-    order = graph.edge_index[1].argsort(stable=True)
-    graph.edge_index, graph.edge_type, graph.by_target = graph.edge_index[:, order], graph.edge_type[order], True
-    return graph
 
 
 def tu(name: str) -> Callable[..., Data]:
@@ -226,18 +221,20 @@ def graph_level(graphs: Sequence[Graph], labels: Tensor | None, batch_size: int 
 
 
 @with_node_options
-def read(source: Any, features: Path | None = None, target: str = "", split: Split = "random", normalize: bool = False,
-         undirected: bool = True, seed: int = 0) -> Data:
-    """The user's own graph: a `.pt` or `.npz` file, an edge list with a table of features, or a `Data` in memory; or many
-    graphs: a folder in the format of TU Dortmund, a list of `Data` in a `.pt` or in memory, or molecules in an `.sdf`, an
-    `.xyz` or an `.npz` with kinds, places and owner.
+def read(source: Any, features: Path | None = None, target: str = "", keep: int = 100, split: Split = "random",
+         normalize: bool = False, undirected: bool = True, seed: int = 0) -> Data:
+    """The user's own graph: a `.pt` or `.npz` file, an edge list with a table of features, or PyG's `Data` or `HeteroData` in
+    memory; or many graphs: a folder in the format of TU Dortmund, a list of `Data` in a `.pt` or in memory, or molecules in an
+    `.sdf`, an `.xyz` or an `.npz` with kinds, places and owner.
 
     Args:
         source: the path or the object. A folder should hold `edges.csv` and `features.csv`; or `x.npy` and `edge_index.npy`,
             whose features stay on the disk until they are asked for (with a sampler, batch by batch); or `NAME_A.txt` and
             `NAME_graph_indicator.txt`.
         features: for an edge list: the table of node features, one node a line, in order.
-        target: for an edge list: the column of that table that holds the labels.
+        target: for an edge list: the column of that table that holds the labels. For a `HeteroData`: the kind of the nodes to
+            embed; the others are what joins them, see `meta_paths.read`.
+        keep: for a `HeteroData`: nodes that a node is joined to over nodes of another kind, the most similar by PathSim.
         split: of one graph: `random` (10/10/80), or `public` where the file has masks; of many it is 80/10/10.
         normalize: divide every row of features by its sum; of one graph.
         undirected: add the other direction of every edge.
@@ -250,12 +247,18 @@ def read(source: Any, features: Path | None = None, target: str = "", split: Spl
         return graph_level(*many.tu(path, name), seed=seed)
     where = str(path) if path else "what is given as data"
     found = _from_file(path, features, target) if path else source
+    if isinstance(found, Dataset) and len(found) == 1 and isinstance(found[0], HeteroData):
+        found = found[0]
     if isinstance(found, (list, tuple, Dataset)) and not isinstance(found, Raw):
         return graph_level(*many.listed(found, where, undirected), seed=seed)
-    raw = found if isinstance(found, Raw) else readers.in_memory(found, where)
+    paths = None
+    if isinstance(found, HeteroData):
+        raw, paths = meta_paths.read(found, target, keep, where)
+    else:
+        raw = found if isinstance(found, Raw) else readers.in_memory(found, where)
     public = set(raw.folds) == {"train", "validation", "test"}
     return node_level(raw, where, split=split if public or split == "public" else "random", seed=seed, normalize=normalize,
-                      undirected=undirected)
+                      undirected=undirected, paths=paths)
 
 
 def _from_file(path: Path, features: Path | None, target: str) -> Any:

@@ -1,72 +1,21 @@
-"""Heterogeneous graphs: target nodes, what else they are linked to, and the paths between targets that lead through it.
-
-A batch is a graph of target nodes whose `edge_type` is the meta-path of each edge; `contexts` holds, for each meta-path, the
-links (2, M) from context nodes to target nodes and the features (C, F) of the context nodes.
-"""
+"""For graphs with nodes of several kinds (see `meta_paths`): an encoder, an augmentation, and small data to try them on."""
 from __future__ import annotations
 
 from copy import copy
-from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data as Graph
 
-from ssl_core import Data, DataError, Representation
+from ssl_core import Data, Representation
 from ssl_core.modules import scatter_mean
 
+from .data import folds, one_graph
 from .encoders import GCNLayer
 from .graphs import adjacency, relation
-
-
-def pathsim(links: Any, targets: int, keep: int, block: int = 1024) -> np.ndarray:
-    """Each target and those most like it along target - context - target, (2, E): at most `keep` of them.
-
-    PathSim (Sun et al., VLDB 2011): paths between two targets, twice, over the paths from each of them back to itself.
-
-    Args:
-        links: (2, M) context node and target node of each link.
-    """
-    context, target = np.asarray(links)
-    matrix = sp.csr_matrix((np.ones(len(target)), (target, context)), (targets, int(context.max(initial=0)) + 1))
-    itself = np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel()
-    pairs = []
-    for start in range(0, targets, block):
-        paths = (matrix[start: start + block] @ matrix.T).toarray()  # block by block: (targets, targets) would be dense
-        rows = np.arange(len(paths))
-        likeness = 2 * paths / np.maximum(itself[start: start + len(paths), None] + itself, 1e-12)
-        likeness[rows, start + rows] = 0
-        most = np.argsort(-likeness, axis=1, kind="stable")[:, :keep]
-        there = np.take_along_axis(likeness, most, axis=1) > 0
-        pairs.append(np.stack([most[there], np.broadcast_to(start + rows[:, None], most.shape)[there]]))
-    return np.concatenate(pairs, axis=1)
-
-
-def heterogeneous(x: Any, links: list[Any], features: list[Any], keep: tuple[int, ...], where: str) -> Graph:
-    """The batch of some target features (N, F), and of each meta-path its links, context features and neighbours to keep.
-
-    Raises:
-        DataError: a link names a node that is not there, or features are NaN or infinite.
-    """
-    from .data import multiplex
-    from .graphs import checked
-    for i, (link, found) in enumerate(zip(links, features, strict=True)):
-        for side, size, what in ((0, len(found), "context"), (1, len(x), "target")):
-            bad = np.flatnonzero((np.asarray(link)[side] < 0) | (np.asarray(link)[side] >= size))
-            if len(bad):
-                raise DataError(f"{where}, meta-path {i}: link {bad[0]} names {what} node {link[side][bad[0]]}, but there are "
-                                f"{size}, numbered from 0 ({len(bad)} such links)")
-        if not np.isfinite(found).all():
-            raise DataError(f"{where}, meta-path {i}: features of its context nodes are NaN or infinite")
-    parts = [checked(x, pathsim(link, len(x), count), where=f"{where}, meta-path {i}")
-             for i, (link, count) in enumerate(zip(links, keep, strict=True))]
-    graph = multiplex(parts)
-    graph.contexts = [(torch.as_tensor(np.ascontiguousarray(link)).long(), torch.as_tensor(np.asarray(found)).float())
-                      for link, found in zip(links, features, strict=True)]
-    return graph
+from .meta_paths import MetaPath, facts, heterogeneous
 
 
 def digit_words(images: int = 600, words: int = 64, near: int = 2, keep: int = 10, seed: int = 0) -> Data:
@@ -83,20 +32,18 @@ def digit_words(images: int = 600, words: int = 64, near: int = 2, keep: int = 1
     from sklearn.cluster import KMeans
     from sklearn.datasets import load_digits
 
-    from .data import folds, one_graph
     if not 100 <= images <= 1797:
         raise ValueError(f"images should be 100 to 1797, got {images}")
     digits = load_digits()
     x, labels = digits.data[:images].astype(np.float32) / 16, torch.from_numpy(digits.target[:images]).long()
-    links, features = [], []
-    for half in (x[:, :32], x[:, 32:]):
+    paths = {}
+    for name, half in ("upper", x[:, :32]), ("lower", x[:, 32:]):
         centres = KMeans(words, n_init=1, random_state=0).fit(half).cluster_centers_
         order = ((half[:, None] - centres) ** 2).sum(axis=2).argsort(axis=1)[:, :near]
-        links.append(np.stack([order.ravel(), np.arange(len(x)).repeat(near)]))
-        features.append(centres)
-    graph = heterogeneous(x, links, features, (keep, keep), "digit-words")
+        paths[name] = MetaPath(np.stack([order.ravel(), np.arange(len(x)).repeat(near)]), centres, keep)
+    graph = heterogeneous(x, paths, "digit-words")
     return one_graph(graph, labels, folds(labels, {}, "random", seed, "digit-words"), "digit-words",
-                     [str(i) for i in range(10)], relations=2, context_features=(32, 32))
+                     [str(i) for i in range(10)], **facts(paths))
 
 
 class MaskOnce:

@@ -25,7 +25,7 @@ def minibatches(data: Data, sampler: Sampler = "none", batch_size: int = 0, fano
         fanouts: neighbours that `neighbours` draws per node, one number for each hop.
 
     Raises:
-        DataError: a sampler is asked for where there are many graphs.
+        DataError: a sampler is asked for where there are many graphs, or nodes of several kinds.
     """
     if batch_size < 0:
         raise ValueError(f"batch_size should be 1 or more, or 0, got {batch_size}")
@@ -38,6 +38,8 @@ def minibatches(data: Data, sampler: Sampler = "none", batch_size: int = 0, fano
     if sampler == "none":
         return data
     (graph,), size = data.train, batch_size or 1024
+    if graph.get("contexts") is not None:
+        raise DataError(f"data.sampler={sampler} cannot cut a graph with nodes of several kinds.\n  Try: data.sampler=none")
     if sampler == "neighbours":
         return replace(data, train=Neighbourhoods(graph, size, fanouts))
     parts = min(graph.num_nodes, ceil(TOGETHER * graph.num_nodes / size))

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 import torch
-from torch_geometric.data import Data as Graph
+from torch_geometric.data import Data as Graph, HeteroData
 
 from ssl_core import DataError
 from ssl_core.opening import arrays, room, unpickled, zipped
@@ -156,13 +156,15 @@ def stored(path: Path) -> Any:
 
 
 def pt(path: Path) -> Any:
-    """A PyG `Data`, or a list of them, saved by `torch.save` or by PyG's own data sets; opened with `weights_only=True`."""
+    """A PyG `Data` or `HeteroData`, or a list of the first, saved by `torch.save` or by PyG's own data sets; opened with
+    `weights_only=True`."""
     from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
-    from torch_geometric.data.storage import GlobalStorage
+    from torch_geometric.data.storage import BaseStorage, EdgeStorage, GlobalStorage, NodeStorage
     try:
         zipped(path)
         known = torch.serialization.get_safe_globals()  # PyG's own: the context would take them away when it ends
-        parts = [part for part in (Graph, DataEdgeAttr, DataTensorAttr, GlobalStorage) if part not in known]
+        parts = [part for part in (Graph, DataEdgeAttr, DataTensorAttr, GlobalStorage, HeteroData, BaseStorage, NodeStorage,
+                                   EdgeStorage) if part not in known]
         with torch.serialization.safe_globals(parts):
             found = torch.load(path, map_location="cpu", weights_only=True)
     except DataError:
@@ -172,14 +174,16 @@ def pt(path: Path) -> Any:
                         f"  Try: saving a torch_geometric.data.Data, or an .npz with x and edge_index") from error
     slices = found[1] if isinstance(found, tuple) and len(found) > 1 else None
     found = found[0] if isinstance(found, tuple) and found else found
-    found = Graph.from_dict(found) if isinstance(found, dict) else found
+    if isinstance(found, dict):
+        found = (HeteroData if "_global_store" in found else Graph).from_dict(found)
     return parted(found, slices) if slices and isinstance(found, Graph) else found
 
 
 def in_memory(graph: Any, where: str) -> Raw:
     """A PyG `Data`, with its masks."""
     if not isinstance(graph, Graph) or graph.get("x") is None or graph.get("edge_index") is None:
-        raise DataError(f"{where} is a {type(graph).__name__}; expected a torch_geometric Data with x and edge_index")
+        raise DataError(f"{where} is a {type(graph).__name__}; expected a torch_geometric Data with x and edge_index, or a "
+                        f"HeteroData")
     masks = {fold: graph[f"{key}_mask"].numpy() for fold, key in MASKS if graph.get(f"{key}_mask") is not None}
     return Raw(graph.x, graph.edge_index, graph.get("y"), masks)
 
