@@ -104,6 +104,11 @@ def test_bad_typed_graphs(change, options, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
+def test_how_many_to_keep_is_checked():
+    with pytest.raises(ValueError, match="keep should be 1 or more, got 0"):
+        data.read(library(), keep=0)
+
+
 def test_nodes_that_nothing_joins():
     held = HeteroData()
     held["paper"].x = torch.rand(5, 2)

@@ -28,13 +28,13 @@ class MetaPath(NamedTuple):
     Args:
         links: (2, M) context node and target node of each link.
         context: (C, F) features of the context nodes.
-        keep: targets that a target is joined to, the most similar by PathSim; 0 where the context nodes are targets
+        keep: targets that a target is joined to, the most similar by PathSim; None where the context nodes are targets
             themselves and the links are the edges.
     """
 
     links: Any
     context: Any
-    keep: int
+    keep: int | None
 
 
 def heterogeneous(x: Any, paths: dict[str, MetaPath], where: str, undirected: bool = True) -> Graph:
@@ -53,7 +53,8 @@ def heterogeneous(x: Any, paths: dict[str, MetaPath], where: str, undirected: bo
                                 f"numbered from 0 ({len(bad)} such links)")
         if not np.isfinite(path.context).all():
             raise DataError(f"{here}: features of its context nodes are NaN or infinite")
-        parts.append(checked(x, pathsim(links, len(x), path.keep) if path.keep else links, where=here, undirected=undirected))
+        edges = links if path.keep is None else pathsim(links, len(x), path.keep)
+        parts.append(checked(x, edges, where=here, undirected=undirected))
     graph = multiplex(parts)
     graph.contexts = [(torch.as_tensor(np.ascontiguousarray(path.links)).long(),
                        torch.as_tensor(np.asarray(path.context)).float()) for path in paths.values()]
@@ -75,26 +76,30 @@ def multiplex(parts: list[Graph]) -> Graph:
     return graph
 
 
-def pathsim(links: Any, targets: int, keep: int, block: int = 1024) -> np.ndarray:
+def pathsim(links: Any, targets: int, keep: int, block: int = 256) -> np.ndarray:
     """Each target and those most like it along target - context - target, (2, E): at most `keep` of them.
 
     PathSim (Sun et al., VLDB 2011): paths between two targets, twice, over the paths from each of them back to itself.
 
     Args:
         links: (2, M) context node and target node of each link.
+        block: targets whose paths are counted at a time; only pairs that have a path are held.
     """
+    if keep < 1:
+        raise ValueError(f"keep should be 1 or more, got {keep}")
     context, target = np.asarray(links)
     matrix = sp.csr_matrix((np.ones(len(target)), (target, context)), (targets, int(context.max(initial=0)) + 1))
     itself = np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel()
     pairs = []
     for start in range(0, targets, block):
-        paths = (matrix[start: start + block] @ matrix.T).toarray()  # block by block: (targets, targets) would be dense
-        rows = np.arange(len(paths))
-        likeness = 2 * paths / np.maximum(itself[start: start + len(paths), None] + itself, 1e-12)
-        likeness[rows, start + rows] = 0
-        most = np.argsort(-likeness, axis=1, kind="stable")[:, :keep]
-        there = np.take_along_axis(likeness, most, axis=1) > 0
-        pairs.append(np.stack([most[there], np.broadcast_to(start + rows[:, None], most.shape)[there]]))
+        paths = (matrix[start: start + block] @ matrix.T).tocoo()
+        one, other = paths.row + start, paths.col
+        likeness = 2 * paths.data / (itself[one] + itself[other])
+        order = np.lexsort((other, -likeness, one))
+        order = order[one[order] != other[order]]
+        one, other = one[order], other[order]
+        place = np.arange(len(one)) - np.searchsorted(one, one)  # 0 for the most similar
+        pairs.append(np.stack([other, one])[:, place < keep])
     return np.concatenate(pairs, axis=1)
 
 
@@ -126,7 +131,7 @@ def read(held: HeteroData, target: str, keep: int, where: str) -> tuple[Raw, dic
             count = held[kind].get("num_nodes") or int(found[0].max()) + 1
             inside = ((found >= 0) & (found < torch.tensor([[count], [len(x)]]))).all(dim=0)  # others are named later
             context = scatter_mean(x[found[1, inside]], found[0, inside], count)
-        paths[f"{kind} ({name})"] = MetaPath(found, context, 0 if kind == target else keep)
+        paths[f"{kind} ({name})"] = MetaPath(found, context, None if kind == target else keep)
     masks = {fold: nodes[f"{key}_mask"].numpy() for fold, key in MASKS if nodes.get(f"{key}_mask") is not None}
     return Raw(x, None, nodes.get("y"), masks), paths
 
