@@ -21,15 +21,15 @@ def need(ok: object, who: str, what: str) -> None:
         raise ContractError(f"{who} broke its contract: {what}")
 
 
-def attempt(who: str, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a component; if it raises, say which it was and what it was given."""
+def attempt(who: str, call: Callable[..., Any], *args: Any, hint: str = "", **kwargs: Any) -> Any:
+    """Call a component; if it raises, say which it was, what it was given, and the hint."""
     try:
         return call(*args, **kwargs)
     except SSLError:
         raise
     except Exception as error:
         given = f" on a batch of type {', '.join(type(a).__name__ for a in args)}" if args else ""
-        raise ContractError(f"{who} failed{given}: {type(error).__name__}: {error}") from error
+        raise ContractError(f"{who} failed{given}: {type(error).__name__}: {error}{hint}") from error
 
 
 def shape(x: Any) -> str:
@@ -66,9 +66,8 @@ def first_batch(method: Method, batch: Any, precision: Callable[[], Any] = nullc
             with torch.no_grad():
                 out = attempt(who, encoder, batch)
             representation(who, encoder.width, out)
-            augmentation(method, batch, len(out.pooled))
-            who = f"method {type(method).__name__}"
-            losses = attempt(who, method.step, batch)
+            views, who = augmentation(method, batch, len(out.pooled)), f"method {type(method).__name__}"
+            losses = attempt(who, method.step, batch, hint=views and f"\n  {views}; `sslrun show` says what its recipe has")
         need(isinstance(losses, dict) and isinstance(losses.get("loss"), Tensor), who,
              f"step should return {{'loss': ...}}, got {losses!r:.60}")
         for name, value in losses.items():
@@ -80,18 +79,19 @@ def first_batch(method: Method, batch: Any, precision: Callable[[], Any] = nullc
         need(all(grad.isfinite().all() for grad in reached), who, "the gradient of the encoder holds nan or inf")
 
 
-def augmentation(method: Method, batch: Any, items: int) -> None:
-    """The views hold as many items as the batch, or the mask hides a part of it."""
+def augmentation(method: Method, batch: Any, items: int) -> str:
+    """The views hold as many items as the batch, or the mask hides a part of it. Says how many views there are, if any."""
     who = f"augmentation {type(method.augmentation).__name__}"
     if method.shown == "mask":
         mask(who, method.augmentation, method.encoder.layout(batch))
-        return
+        return ""
     views = attempt(who, method.augmentation, batch)
     need(isinstance(views, tuple) and views, who, f"expected a tuple of views, got {type(views).__name__}")
     for view in views:
         with torch.no_grad():
             found = len(attempt(f"encoder {type(method.encoder).__name__}", method.encoder, view).pooled)
         need(found == items, who, f"{items} items became {found}")
+    return f"{who} makes {len(views)} view{'s' * (len(views) != 1)}"
 
 
 def mask(who: str, make: Callable[[Layout], Tensor], layout: Layout) -> None:
