@@ -17,6 +17,7 @@ from .checks import need
 from .config import IN_MEMORY, Config
 from .contracts import Data
 from .errors import ConfigError, DataError, SSLError, nearest
+from .files import plain
 from .methods import Method
 from .plugins import Plugins
 from .schedules import SCHEDULES
@@ -147,8 +148,9 @@ def load_data(config: Config, record: Mapping[str, Any], data: Any = None) -> Da
 
 def same_facts(record: Mapping[str, Any], data: Data) -> None:
     """An encoder built for other facts (another number of features) would fail without saying why."""
-    differ = [f"{name}: {data.facts[name]}, the encoder takes {item}" for name, item in record.get("options", {}).items()
-              if name in data.facts and data.facts[name] != item]
+    facts = plain(data.facts)  # as the record is
+    differ = [f"{name}: {facts[name]}, the encoder takes {item}" for name, item in record.get("options", {}).items()
+              if name in facts and facts[name] != plain(item)]
     if differ:
         raise DataError(f"these data do not fit the encoder: {'; '.join(differ)}")
 

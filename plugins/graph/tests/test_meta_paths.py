@@ -81,6 +81,21 @@ def test_methods_train_on_a_file_of_ones_own(tmp_path, method, options):
     assert run.result["loss"] is not None and 0 <= run.result["scores"]["linear"] <= 1
 
 
+def test_other_graphs_are_embedded_as_the_encoders_own_was(tmp_path):
+    """An encoder is used on a graph with other edges besides, in another order, and without labels."""
+    run = pretrain("graph", "meow", library(), out=tmp_path / "run", epochs=1, quiet=True, probe="", encoder={"width": 8},
+                   **{"data.keep": 5, "data.normalize": True, "method.clusters": (5,)})
+    other, more = library(labels=False), HeteroData()
+    more["tag"].num_nodes, more["author"].x, more["paper"].x = TAGS, other["author"].x, other["paper"].x
+    more["paper", "likes", "author"].edge_index = other["paper", "by", "author"].edge_index
+    for ends in (("paper", "cites", "paper"), ("tag", "of", "paper"), ("paper", "by", "author")):
+        more[ends].edge_index = other[ends].edge_index
+    torch.testing.assert_close(torch.as_tensor(run.embed(more)), torch.as_tensor(run.embed(library())))
+    del more["tag", "of", "paper"]
+    with pytest.raises(DataError, match=r"joined over tag \(of\); here they are joined over author \(likes\)"):
+        run.embed(more)
+
+
 @pytest.mark.parametrize("change, options, words", [
     (lambda held: None, {"target": "papers"}, ["paper, author, tag", "did you mean 'paper'", "data.target=KIND"]),
     (lambda held: held["paper"].pop("y"), {}, ["which of them", "data.target=KIND"]),

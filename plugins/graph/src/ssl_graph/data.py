@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +63,8 @@ def node_level(raw: Raw, where: str, *, split: Split = "random", seed: int = 0, 
     if labels is not None and not labels.is_floating_point():
         labels = labels.long()
     found = {} if labels is None else folds(labels, raw.folds, split, seed, where)
-    return one_graph(graph, labels, found, where, classes, **meta_paths.facts(paths or {}))
+    return replace(one_graph(graph, labels, found, where, classes, **meta_paths.facts(paths or {})),
+                   schema={"normalize": normalize})
 
 
 def one_graph(graph: Graph, labels: Tensor | None, found: dict[str, Tensor], where: str,
@@ -222,7 +224,7 @@ def graph_level(graphs: Sequence[Graph], labels: Tensor | None, batch_size: int 
 
 @with_node_options
 def read(source: Any, features: Path | None = None, target: str = "", keep: int = 100, split: Split = "random",
-         normalize: bool = False, undirected: bool = True, seed: int = 0) -> Data:
+         normalize: bool = False, undirected: bool = True, seed: int = 0, schema: dict[str, Any] | None = None) -> Data:
     """The user's own graph: a `.pt` or `.npz` file, an edge list with a table of features, or PyG's `Data` or `HeteroData` in
     memory; or many graphs: a folder in the format of TU Dortmund, a list of `Data` in a `.pt` or in memory, or molecules in an
     `.sdf`, an `.xyz` or an `.npz` with kinds, places and owner.
@@ -238,7 +240,10 @@ def read(source: Any, features: Path | None = None, target: str = "", keep: int 
         split: of one graph: `random` (10/10/80), or `public` where the file has masks; of many it is 80/10/10.
         normalize: divide every row of features by its sum; of one graph.
         undirected: add the other direction of every edge.
+        schema: given back by the core when an encoder is used on another graph, which is read as its own was.
     """
+    known = dict(schema or {})
+    target, normalize, keep = known.get("target", target), known.get("normalize", normalize), known.get("keep", keep)
     path = Path(source) if isinstance(source, (str, Path)) else None
     if path and readers.holds_molecules(path):
         from . import points
@@ -253,12 +258,14 @@ def read(source: Any, features: Path | None = None, target: str = "", keep: int 
         return graph_level(*many.listed(found, where, undirected), seed=seed)
     paths = None
     if isinstance(found, HeteroData):
-        raw, paths = meta_paths.read(found, target, keep, where)
+        target = meta_paths.kind(found, target, where)
+        raw, paths = meta_paths.read(found, target, keep, known.get("paths", ()), where)
     else:
         raw = found if isinstance(found, Raw) else readers.in_memory(found, where)
     public = set(raw.folds) == {"train", "validation", "test"}
-    return node_level(raw, where, split=split if public or split == "public" else "random", seed=seed, normalize=normalize,
+    made = node_level(raw, where, split=split if public or split == "public" else "random", seed=seed, normalize=normalize,
                       undirected=undirected, paths=paths)
+    return replace(made, schema={**made.schema, "target": target, "keep": keep, "paths": [*paths]}) if paths else made
 
 
 def _from_file(path: Path, features: Path | None, target: str) -> Any:

@@ -6,6 +6,7 @@ links (2, M) from context nodes to target nodes and the features (C, F) of the c
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,37 +104,51 @@ def pathsim(links: Any, targets: int, keep: int, block: int = 256) -> np.ndarray
     return np.concatenate(pairs, axis=1)
 
 
-def read(held: HeteroData, target: str, keep: int, where: str) -> tuple[Raw, dict[str, MetaPath]]:
+def kind(held: HeteroData, target: str, where: str) -> str:
+    """The kind of the nodes to embed: the target, or the one that has labels.
+
+    Raises:
+        DataError: there is no such kind, or none or several have labels.
+    """
+    labelled = [name for name in held.node_types if held[name].get("y") is not None]
+    found = target or (labelled[0] if len(labelled) == 1 else "")
+    if found not in held.node_types:
+        why = f"there is no {found!r}{nearest(found, held.node_types)}" if found else "which of them should be embedded?"
+        raise DataError(f"{where} has nodes of the kinds {', '.join(held.node_types)}: {why}\n  Try: data.target=KIND")
+    return found
+
+
+def read(held: HeteroData, target: str, keep: int, known: Sequence[str], where: str) -> tuple[Raw, dict[str, MetaPath]]:
     """The nodes of one kind of PyG's `HeteroData`, and the ways in which they are joined: their own edges, and over each kind
     that they are linked to. A kind without features has the mean of those of the targets that its nodes are linked to.
 
     Args:
-        target: the kind of the nodes to embed; "" for the one that has labels.
+        target: the kind of the nodes to embed.
         keep: see `MetaPath`.
+        known: the ways that an encoder knows, in its order: others are left out; empty for all.
 
     Raises:
-        DataError: it is not clear which nodes to embed, they have no features, or nothing joins them.
+        DataError: the nodes have no features, or they are not joined as they should be.
     """
-    labelled = [kind for kind in held.node_types if held[kind].get("y") is not None]
-    target = target or (labelled[0] if len(labelled) == 1 else "")
-    if target not in held.node_types:
-        why = f"there is no {target!r}{nearest(target, held.node_types)}" if target else "which of them should be embedded?"
-        raise DataError(f"{where} has nodes of the kinds {', '.join(held.node_types)}: {why}\n  Try: data.target=KIND")
     nodes, links = held[target], joins(held, target, where)
     if nodes.get("x") is None:
         raise DataError(f"{where}: nodes of the kind {target} have no features x (N, F)")
     if not links:
         raise DataError(f"{where}: no edge leads to or from nodes of the kind {target}")
     x, paths = torch.as_tensor(nodes.x).float(), {}
-    for (kind, name), found in links.items():
-        context = x if kind == target else held[kind].get("x")
+    for (other, name), found in links.items():
+        context = x if other == target else held[other].get("x")
         if context is None:
-            count = held[kind].get("num_nodes") or int(found[0].max()) + 1
+            count = held[other].get("num_nodes") or int(found[0].max()) + 1
             inside = ((found >= 0) & (found < torch.tensor([[count], [len(x)]]))).all(dim=0)  # others are named later
             context = scatter_mean(x[found[1, inside]], found[0, inside], count)
-        paths[f"{kind} ({name})"] = MetaPath(found, context, None if kind == target else keep)
+        paths[f"{other} ({name})"] = MetaPath(found, context, None if other == target else keep)
+    missing = [name for name in known if name not in paths]
+    if missing:
+        raise DataError(f"{where}: the encoder knows {target} nodes that are joined over {', '.join(missing)}; here they are "
+                        f"joined over {', '.join(paths)}")
     masks = {fold: nodes[f"{key}_mask"].numpy() for fold, key in MASKS if nodes.get(f"{key}_mask") is not None}
-    return Raw(x, None, nodes.get("y"), masks), paths
+    return Raw(x, None, nodes.get("y"), masks), {name: paths[name] for name in known or paths}
 
 
 def joins(held: HeteroData, target: str, where: str) -> dict[tuple[str, str], Tensor]:

@@ -74,7 +74,7 @@ def ssl_datasets():
     yield Dataset(name="chains", target="ssl_graph.points:chains", synthetic=True,
                   summary="400 made-up chain molecules in space, 4 classes")
     yield Dataset(name="file", target="ssl_graph.data:read", reads=True,
-                  summary="your own: .pt, .npz, .npy, edge list with features, TU Dortmund, PyG Data, .sdf or .xyz")
+                  summary="your own: .pt, .npz, .npy, edge list with features, TU Dortmund, PyG Data or HeteroData, .sdf or .xyz")
     for name, about in PUBLIC.items():
         yield Dataset(name=name, target=f"ssl_graph.data:{name.removeprefix('amazon-').replace('-', '_')}", summary=about)
 
