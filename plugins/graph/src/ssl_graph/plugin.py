@@ -1,7 +1,7 @@
 """The shop window: what this plugin offers. Imports no torch."""
 from ssl_core import Augmentation, Component, Dataset, Recipe, hookimpl
 
-from .settings import BGRL, COLLECTIONS, GCA, GRACE, GRAPHMAE, SCGC, STEADY
+from .settings import ACM, BGRL, COLLECTIONS, GCA, GRACE, GRAPHMAE, SCGC, STEADY
 
 #: Cases of `sslrun check graph` that fail, and why.
 expected_failures = {
@@ -74,7 +74,7 @@ def ssl_datasets():
     yield Dataset(name="chains", target="ssl_graph.points:chains", synthetic=True,
                   summary="400 made-up chain molecules in space, 4 classes")
     yield Dataset(name="file", target="ssl_graph.data:read", reads=True,
-                  summary="your own: .pt, .npz, .npy, edge list with features, TU Dortmund, PyG Data or HeteroData, .sdf or .xyz")
+                  summary="your own: .pt, .npz, .npy, edge list with features, TU Dortmund, PyG, .sdf or .xyz")
     for name, about in PUBLIC.items():
         yield Dataset(name=name, target=f"ssl_graph.data:{name.removeprefix('amazon-').replace('-', '_')}", summary=about)
 
@@ -260,9 +260,9 @@ def meta_paths():
         name="meow", target="ssl_graph.methods.meow:Meow", paper="arXiv:2212.13847",
         summary="coarse and fine looks at nodes, negatives weighed by clusters", **words,
         options=STEADY | {"epochs": 100, "optimizer.lr": 1e-3},
-        per_data={"acm": {"data.contexts": True, "optimizer.lr": 7e-4, "method.clusters": (100, 300)}})
+        per_data={"acm": ACM | {"optimizer.lr": 7e-4, "method.clusters": (100, 300)}})
     yield Recipe(
         name="adameow", target="ssl_graph.methods.meow:Meow", paper="arXiv:2212.13847",
         summary="as meow, the weights of negatives learned", **words,
         options=STEADY | {"epochs": 100, "optimizer.lr": 1e-3, "method.adaptive": True},
-        per_data={"acm": {"data.contexts": True, "optimizer.lr": 5e-5, "method.temperature": 1.0}})
+        per_data={"acm": ACM | {"optimizer.lr": 5e-5, "method.temperature": 1.0}})

@@ -63,3 +63,5 @@ SCGC = {
     "citeseer": {"data.normalize": False, "optimizer.lr": 1e-4},
     "acm": {"data.normalize": False, "data.relations": ("authors",), "method.order": 2, "method.contrast": 0.5},
 }
+#: With authors and subjects beside the papers. Rows that sum to 1 would drown in the bias of the first layer.
+ACM = {"data.contexts": True, "data.normalize": False}
