@@ -265,4 +265,4 @@ def meta_paths():
         name="adameow", target="ssl_graph.methods.meow:Meow", paper="arXiv:2212.13847",
         summary="as meow, the weights of negatives learned", **words,
         options=STEADY | {"epochs": 100, "optimizer.lr": 1e-3, "method.adaptive": True},
-        per_data={"acm": ACM | {"optimizer.lr": 5e-5, "method.temperature": 1.0}})
+        per_data={"acm": ACM | {"epochs": 1200, "optimizer.lr": 5e-5, "method.temperature": 1.0}})
