@@ -52,6 +52,8 @@ PUBLISHED = {
     ("cora", "public"): {"graphmae": 84.2, "bgrl": 82.7, "dgi": 82.3, "mvgrl": 83.5, "cca-ssg": 84.0},
     ("citeseer", "public"): {"graphmae": 73.4, "bgrl": 71.1, "dgi": 71.8, "mvgrl": 73.3, "cca-ssg": 73.1},
 }
+NOTES = {"acm": "More than a quarter of all pairs of papers share a subject. Methods that take both relations as one graph "
+                "average over them all; without (`--set data.relations=[authors]`), see section acm-authors."}
 ABOUT = """A seed draws weights, views and random splits. `linear` is logistic regression and `knn` a nearest-neighbour vote on
 the frozen encoder, their penalty and k chosen on validation; `nmi` and `ari` are of k-means on the test items; `svm` is the
 mean over 10 folds of all graphs, C chosen within the training part; `sim@5` is the share of equal labels among the 5 nearest.
@@ -211,7 +213,9 @@ def page(found: dict[tuple[str, str], list[dict[str, Any]]], datasets: Iterable[
         rows = {method: found[data, method] for method in methods if (data, method) in found}
         if rows:
             split = str(options.get("data.split", "random"))
-            head += [f"### {data}{f', {title}' if title else ''}", "", *table(rows, data, PUBLISHED.get((data, split), {})), ""]
+            noted = [NOTES[data], ""] if data in NOTES and "data.relations" not in options else []
+            head += [f"### {data}{f', {title}' if title else ''}", "", *noted,
+                     *table(rows, data, PUBLISHED.get((data, split), {})), ""]
     return "\n".join(head)
 
 
