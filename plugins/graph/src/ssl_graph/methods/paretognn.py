@@ -57,7 +57,10 @@ class ParetoGNN(Method):
         losses = {name: task.step(view)["loss"] for name, task in self.tasks.items()}  # type: ignore[operator]
         if self.mixer == "sum":
             return {"loss": torch.stack([*losses.values()]).sum()} | losses
-        return {"loss": balanced(losses, [p for p in self.encoder.parameters() if p.requires_grad])} | losses
+        shared = [p for p in self.encoder.parameters() if p.requires_grad]
+        known = {id(p) for p in shared}
+        heads = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
+        return {"loss": balanced(losses, shared, heads)} | {name: loss.detach() for name, loss in losses.items()}
 
     def after_step(self) -> None:
         super().after_step()
@@ -65,20 +68,21 @@ class ParetoGNN(Method):
             task.after_step()  # type: ignore[operator]
 
 
-def balanced(losses: Mapping[str, Tensor], shared: Sequence[Tensor]) -> Tensor:
+def balanced(losses: Mapping[str, Tensor], shared: Sequence[Tensor], heads: Sequence[Tensor] = ()) -> Tensor:
     """One loss, (), whose gradient in `shared` is the shortest mixture of the losses' gradients made equally long.
 
-    Everywhere else the gradient is that of the sum, which is also its value. Of gradients as they come the shortest
-    mixture would be the smallest of them, little else; weights found for equal lengths and put on the losses as they are
-    (the official code) let the largest win. The mixture is as long as its gradients are on average.
+    In `heads` the gradient is that of the sum, which is also its value. Of gradients as they come the shortest mixture would be
+    the smallest of them, little else; weights found for equal lengths and put on the losses as they are (the official code)
+    let the largest win. The mixture is as long as its gradients are on average. Each loss is differentiated here, once: what
+    is returned is linear in the weights, with the gradients that were found.
     """
-    whole = torch.stack([*losses.values()]).sum()
-    with torch.autocast(whole.device.type, enabled=False):  # backward passes choose their own precision
-        parts = [torch.autograd.grad(loss, shared, retain_graph=True, materialize_grads=True) for loss in losses.values()]
-        flat = torch.stack([torch.cat([grad.flatten() for grad in grads]) for grads in parts])  # (K, P)
+    weights = [*shared, *heads]
+    with torch.autocast(shared[0].device.type, enabled=False):  # backward passes choose their own precision
+        found = [torch.autograd.grad(loss, weights, materialize_grads=True) for loss in losses.values()]
+        flat = torch.stack([torch.cat([grad.flatten() for grad in grads[: len(shared)]]) for grads in found])  # (K, P)
         unit = F.normalize(flat, dim=1)
         mixed = mgda(unit @ unit.T) @ unit * flat.norm(dim=1).mean() / len(flat)
-    correction = whole.new_zeros(())
-    for weight, piece in zip(shared, (mixed - flat.sum(dim=0)).split([p.numel() for p in shared]), strict=True):
-        correction = correction + (piece.view_as(weight) * weight).sum()
-    return whole + correction - correction.detach()
+    wanted = [piece.view_as(weight) for weight, piece in zip(shared, mixed.split([p.numel() for p in shared]), strict=True)]
+    wanted += [torch.stack(grads).sum(dim=0) for grads in zip(*(grads[len(shared):] for grads in found), strict=True)]
+    linear = torch.stack([(grad * weight).sum() for weight, grad in zip(weights, wanted, strict=True)]).sum()
+    return torch.stack([*losses.values()]).sum().detach() + linear - linear.detach()
