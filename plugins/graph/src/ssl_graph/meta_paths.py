@@ -20,7 +20,7 @@ from ssl_core.errors import nearest
 from ssl_core.modules import scatter_mean
 
 from .graphs import checked
-from .readers import MASKS, Raw
+from .readers import Raw, masks
 
 
 class MetaPath(NamedTuple):
@@ -147,8 +147,7 @@ def read(held: HeteroData, target: str, keep: int, known: Sequence[str], where: 
     if missing:
         raise DataError(f"{where}: the encoder knows {target} nodes that are joined over {', '.join(missing)}; here they are "
                         f"joined over {', '.join(paths)}")
-    masks = {fold: nodes[f"{key}_mask"].numpy() for fold, key in MASKS if nodes.get(f"{key}_mask") is not None}
-    return Raw(x, None, nodes.get("y"), masks), {name: paths[name] for name in known or paths}
+    return Raw(x, None, nodes.get("y"), masks(nodes)), {name: paths[name] for name in known or paths}
 
 
 def joins(held: HeteroData, target: str, where: str) -> dict[tuple[str, str], Tensor]:

@@ -184,8 +184,12 @@ def in_memory(graph: Any, where: str) -> Raw:
     if not isinstance(graph, Graph) or graph.get("x") is None or graph.get("edge_index") is None:
         raise DataError(f"{where} is a {type(graph).__name__}; expected a torch_geometric Data with x and edge_index, or a "
                         f"HeteroData")
-    masks = {fold: graph[f"{key}_mask"].numpy() for fold, key in MASKS if graph.get(f"{key}_mask") is not None}
-    return Raw(graph.x, graph.edge_index, graph.get("y"), masks)
+    return Raw(graph.x, graph.edge_index, graph.get("y"), masks(graph))
+
+
+def masks(nodes: Any) -> dict[str, Any]:
+    """The folds that PyG's masks of some nodes name."""
+    return {fold: nodes[f"{key}_mask"].numpy() for fold, key in MASKS if nodes.get(f"{key}_mask") is not None}
 
 
 def wikics(path: Path) -> Raw:
