@@ -356,6 +356,14 @@ def test_a_worker_that_dies_while_it_hands_a_batch_over_is_said_as_plainly(error
         train(tmp_path / "run", data=torch.ones(2, 2))
 
 
+def test_a_worker_that_dies_while_the_first_batch_is_checked_is_no_fault_of_the_method(tmp_path, monkeypatch):
+    def died(*_):
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    monkeypatch.setattr(JointEmbedding, "step", died)
+    with pytest.raises(RunError, match="^a process that loads data died .DataLoader worker .pid 7. is killed"):
+        train(tmp_path / "run")
+
+
 def test_clocks_that_jump_change_nothing(tmp_path, monkeypatch):
     now, jumps = time.time, iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: now() + (-1) ** next(jumps) * 10**7)

@@ -96,6 +96,35 @@ def test_a_second_ctrl_c_stops_at_once_and_the_run_can_go_on(sslrun, done, monke
     assert rows("cut") == rows("whole") and same(weights("cut"), weights("whole"))
 
 
+DISTURBED = """
+import random, signal, sys, time, torch
+from pathlib import Path
+from ssl_core.checkpoints import newest, save
+
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+path, parts, came, last = Path(sys.argv[1]), {i: torch.randn(100) for i in range(80)}, 0, -1
+save(parts | {"turn": last}, path)
+for turn in range(100):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 1e-5 + 0.004 * random.random())
+        save(parts | {"turn": turn}, path)
+        time.sleep(0.01)
+    except KeyboardInterrupt:
+        came += 1
+    found = torch.load(newest(path.parent)[0], weights_only=True)["turn"]
+    assert found in (turn, last), (found, turn, last)
+    last = found
+print(came)
+"""
+
+
+def test_an_interrupt_while_a_checkpoint_is_written(tmp_path):
+    """Torch ends the whole process (`terminate called`) where Python's answer to a signal raises while it writes."""
+    ended = subprocess.run([sys.executable, "-c", DISTURBED, tmp_path / "last.ckpt"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) == 100
+
+
 @pytest.mark.parametrize("moment", ["on_train_epoch_end", "on_train_end"])
 def test_a_stop_after_the_last_step_loses_nothing(moment, sslrun, done, monkeypatch):
     """Ctrl-C may come when there is no step left to end: the run is complete but for its scores."""

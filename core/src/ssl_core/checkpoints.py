@@ -11,13 +11,13 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 import torch
 
 from .errors import RunError
-from .files import atomically
+from .files import atomically, undisturbed
 
 LAST, BEFORE, SPOILT = "last.ckpt", "before.ckpt", "spoilt.ckpt"
 
 
 def save(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint, whole or not at all; the last one so far becomes the one before it.
+    """Write a checkpoint, whole or not at all; the last one so far becomes the one before it. Signals wait until it is there.
 
     Raises:
         RunError: it cannot be written (a full disk, say). Both that were there are still there.
@@ -28,7 +28,8 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # torch has one of its own for a full disk
                 raise error.__context__ if isinstance(error.__context__, OSError) else error from None
-    atomically(path, write, before=path.with_name(BEFORE) if path.name == LAST else None)
+    with undisturbed():  # torch aborts the process where an answer to a signal raises while it writes
+        atomically(path, write, before=path.with_name(BEFORE) if path.name == LAST else None)
 
 
 def fault(path: Path) -> str:

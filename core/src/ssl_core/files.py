@@ -5,8 +5,10 @@ import errno
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
@@ -47,6 +49,37 @@ def atomically(path: Path, write: Callable[[Path], Any], before: Path | None = N
     finally:
         if beside is not None:
             beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals are answered when the block has ended: an answer that raises inside, as Ctrl-C does, would break it off.
+
+    Other answers than Python's own (to SIGKILL, say) are as ever.
+    """
+    inside = False
+    came: list[int] = []
+    answers: dict[int, Any] = {}
+
+    def answer(number: int, frame: Any) -> None:
+        if inside:
+            came.append(number)
+        else:  # between the block and the `signal.signal` before or after it
+            answers[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():  # no other thread answers signals
+        answers = {number: found for number in signal.valid_signals() if callable(found := signal.getsignal(number))}
+    try:
+        for number in answers:
+            signal.signal(number, answer)
+        inside = True
+        yield
+    finally:
+        inside = False
+        for number, found in answers.items():
+            signal.signal(number, found)
+        for number in came:
+            answers[number](number, None)
 
 
 def unwritable(path: Path, error: OSError) -> RunError:

@@ -45,8 +45,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
 class Checkpoints(pl.Callback):
     """Save `last.ckpt` every so many seconds or steps, at the end, and when asked to stop.
 
-    A signal of `STOP` ends the step in hand, saves and stops; a second one stops at once. Several processes agree on both
-    every `every` steps, since what each of them is told, and its clock, may differ.
+    A signal of `STOP` ends the step in hand, saves and stops; a second one stops at once, or as soon as the checkpoint that
+    is being written is there. Several processes agree on both every `every` steps, since what each of them is told, and its
+    clock, may differ.
 
     Args:
         path: of the checkpoint.

@@ -20,12 +20,13 @@ MEMORY = ("out of memory", "DefaultCPUAllocator", "can't allocate memory", "Cann
 def said(error: Exception, folder: Path, training: Training) -> SSLError | None:
     """The same error in words for a user; None where there is nothing better to say than what it says itself."""
     text = str(error)
-    if memory(error) or isinstance(error, ContractError) and memory(error.__cause__):  # by then on the first batch
+    cause = error.__cause__ or error if isinstance(error, ContractError) else error  # found on the first batch
+    if memory(cause):
         release(error)
         return RunError(f"out of memory in step {training.global_step + 1}, {fitting(training)}; trainer.precision=bf16 and a "
                         f"smaller encoder need less; `sslrun --resume {folder}` goes on with the options it was started with")
-    if broken_off(error):
-        known = (text or type(error).__name__).splitlines()[0]
+    if broken_off(cause):
+        known = (str(cause) or type(cause).__name__).splitlines()[0]
         return RunError(f"a process that loads data died ({known}): often it was killed for want of memory.\n"
                         f"  Try: fewer data.workers, then a new run; or sslrun --resume {folder}, if it was an accident")
     if isinstance(error, SSLError) and "in DataLoader worker process" in text:  # it comes with the traceback of the worker
@@ -38,7 +39,7 @@ def said(error: Exception, folder: Path, training: Training) -> SSLError | None:
     return None
 
 
-def broken_off(error: Exception) -> bool:
+def broken_off(error: BaseException) -> bool:
     """Whether it tells of the death of a worker: found by the loader that waits for it, or while it hands a batch over."""
     if isinstance(error, (EOFError, OSError)):
         return any(Path(frame.filename).name == "resource_sharer.py" for frame in traceback.extract_tb(error.__traceback__))
