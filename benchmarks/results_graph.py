@@ -172,7 +172,7 @@ def supervised(data: str, seed: int, options: dict[str, Any], epochs: int = 200)
     held = Plugins().find("datasets", data, "graph").load()(seed=seed, **given)
     seed_all(seed)
     from ssl_graph.encoders import GCN, GIN
-    encoder = (GIN(held.facts["in_features"], 64, dropout=0.2, readout="sum") if data in GRAPHS else
+    encoder = (GIN(held.facts["in_features"], 64, dropout=0.2, level="graph") if data in GRAPHS else
                GCN(held.facts["in_features"], 64, activation="relu", dropout=0.5))
     head = nn.Linear(encoder.width, held.facts["classes"])
     adam = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=0.01, weight_decay=5e-4)

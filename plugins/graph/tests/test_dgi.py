@@ -49,7 +49,7 @@ def test_dgi_by_hand(graph):
 def test_every_graph_of_a_batch_has_its_own_summary(graph):
     torch.manual_seed(0)
     other = checked(torch.rand(9, 6), torch.randint(9, (2, 20)), where="test")
-    method = DGI(GCN(6, 8, readout="mean"), Shuffle(), BCE())
+    method = DGI(GCN(6, 8, level="graph", readout="mean"), Shuffle(), BCE())
     seen = {}
     method.discriminator.forward = lambda nodes, summaries, owner: seen.update(s=summaries, o=owner) or nodes[:, :1]
     method.step(Batch.from_data_list([graph, other]))

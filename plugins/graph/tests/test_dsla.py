@@ -71,7 +71,7 @@ def test_tiny_complete_and_empty_graphs(n, edges):
     batch = Batch.from_data_list([graph, graph])
     views = EditLadder()(batch)
     assert len(views) == 5 and all(v.num_nodes == 2 * n and v.edits.isfinite().all() for v in views[1:])
-    method = DSLA(GIN(3, 4, depth=1, readout="mean"), EditLadder(), BCE())
+    method = DSLA(GIN(3, 4, depth=1, level="graph", readout="mean"), EditLadder(), BCE())
     method.eval()
     loss = method.step(batch)["loss"]
     loss.backward()
@@ -80,7 +80,7 @@ def test_tiny_complete_and_empty_graphs(n, edges):
 
 def test_terms_equal_the_plain_formulas(graphs):
     torch.manual_seed(2)
-    method = DSLA(GIN(5, 6, depth=2, readout="mean"), EditLadder(), BCE(), margin=1.0).double().eval()
+    method = DSLA(GIN(5, 6, depth=2, level="graph", readout="mean"), EditLadder(), BCE(), margin=1.0).double().eval()
     graphs.x = graphs.x.double()
     views = method.augmentation(graphs)
     method.augmentation = lambda batch: views

@@ -37,7 +37,7 @@ def reference(layer):
 
 @pytest.mark.parametrize("kind", [GCN, SAGE, GAT, GIN])
 def test_sparse_layers_equal_pyg(kind):
-    graph, encoder = random_graph(), kind(F_IN, D, depth=2, readout="none").double()
+    graph, encoder = random_graph(), kind(F_IN, D, depth=2).double()
     x = graph.x
     for layer in encoder.layers:
         x = encoder.activation(reference(layer)(x, graph.edge_index))
@@ -59,12 +59,12 @@ def test_unsorted_edges_and_weights_give_the_same_adjacency():
 
 
 @pytest.mark.parametrize("kind", [GCN, SAGE, GAT, GIN])
-@pytest.mark.parametrize("readout", ["none", "mean", "sum", "max"])
-def test_items_are_nodes_or_graphs(kind, readout):
+@pytest.mark.parametrize("level, readout", [("node", "mean"), ("graph", "mean"), ("graph", "sum"), ("graph", "max")])
+def test_items_are_nodes_or_graphs(kind, level, readout):
     graphs = [random_graph(n, 4 * n, seed=n).to("cpu") for n in (5, 9, 12)]
-    batch, encoder = Batch.from_data_list(graphs), kind(F_IN, D, readout=readout).double().eval()
+    batch, encoder = Batch.from_data_list(graphs), kind(F_IN, D, level=level, readout=readout).double().eval()
     out = encoder(batch)
-    assert out.pooled.shape == ((26 if readout == "none" else 3), D) and out.tokens.shape == (26, D)
+    assert out.pooled.shape == ((26 if level == "node" else 3), D) and out.tokens.shape == (26, D)
     alone = torch.cat([encoder(g).pooled for g in graphs])
     torch.testing.assert_close(out.pooled, alone)  # a graph does not see the others of its batch
 
@@ -72,7 +72,7 @@ def test_items_are_nodes_or_graphs(kind, readout):
 @pytest.mark.parametrize("kind", [GCN, SAGE, GAT, GIN])
 def test_isolated_nodes_and_no_edges(kind):
     graph = checked(torch.rand(4, F_IN), torch.zeros(2, 0, dtype=torch.long), where="test")
-    assert kind(F_IN, D, readout="none")(graph).pooled.isfinite().all()
+    assert kind(F_IN, D)(graph).pooled.isfinite().all()
 
 
 def test_hidden_nodes_are_not_seen():
@@ -161,7 +161,7 @@ def test_dropped_words_are_dropped_and_the_others_scaled_up():
 @pytest.mark.parametrize("norm", ["batch", "layer"])
 def test_norms_come_before_the_activation(kind, norm):
     graph = random_graph()
-    encoder = kind(F_IN, D, depth=2, norm=norm, readout="none", activation="tanh").double()
+    encoder = kind(F_IN, D, depth=2, norm=norm, activation="tanh").double()
     pooled = encoder(graph).pooled
     assert [type(layer) for layer in encoder.norms] == [nn.BatchNorm1d if norm == "batch" else nn.LayerNorm] * 2
     assert pooled.atanh().mean(dim=0 if norm == "batch" else 1).abs().max() < 1e-6

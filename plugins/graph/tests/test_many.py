@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch_geometric.data import Data as Graph, InMemoryDataset
 
-from ssl_core import DataError, pretrain
+from ssl_core import ConfigError, DataError, pretrain
 from ssl_graph import data
 from ssl_graph.many import listed, tu
 
@@ -128,6 +128,31 @@ def test_a_folder_of_ones_own_is_trained_on(tmp_path):
                      graph_labels="".join(f"{i % 2}\n" for i in range(count)))
     run = pretrain("graph", "graphcl", str(folder), epochs=2, quiet=True, out=tmp_path / "run", encoder={"width": 8})
     assert run.result["scores"]["linear"] == 1.0 and run.result["loss"] > 0
+
+
+@pytest.mark.parametrize("encoder", ["gcn", "sage", "gat", "gin"])
+@pytest.mark.parametrize("source, items", [("digits", 1797), (some(), 30)])
+def test_every_encoder_learns_from_the_data_what_an_item_is(encoder, source, items):
+    run = pretrain("graph", "grace", source, encoder=encoder, epochs=1, quiet=True, out="run", baselines=False)
+    assert run.result["scores"]["linear"] > 0 and len(run.embed(source)) == items
+
+
+def test_an_encoder_of_nodes_is_not_for_whole_graphs():
+    nodes = Graph(x=torch.rand(40, 3), edge_index=torch.randint(40, (2, 90)), y=torch.arange(40) % 2)
+    run = pretrain("graph", "grace", nodes, epochs=1, quiet=True, out="run", baselines=False, probe="")
+    with pytest.raises(DataError, match="level: graph, the encoder takes node"):
+        run.embed(some())
+
+
+@pytest.mark.parametrize("method, source, error, message", [
+    ("gcool", some(), ConfigError, "communities of the nodes of one graph, and items of these data are whole graphs"),
+    ("d-sla", "digits", ConfigError, "tells whole graphs from edited copies, and items of these data are the nodes"),
+    ("profsa", "digits", DataError, "molecules are needed.*\n.*data=chains"),
+    ("s-molsearch", some(), DataError, "molecules are needed.*\n.*data=chains")])
+@pytest.mark.parametrize("more", [{}, {"encoder": "gin"}])
+def test_a_method_says_which_items_it_is_for(method, source, error, message, more):
+    with pytest.raises(error, match=message):
+        pretrain("graph", method, source, epochs=1, quiet=True, out="run", **more)
 
 
 def test_graphs_of_one_class_do_not_come_together():

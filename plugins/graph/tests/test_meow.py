@@ -42,7 +42,7 @@ def test_pathsim_equals_its_definition():
 def test_digit_words_are_a_heterogeneous_graph():
     found = digit_words(images=300, words=16, keep=5)
     (graph,) = found.items
-    assert found.facts == {"in_features": 64, "classes": 10, "relations": 2, "context_features": (32, 32)}
+    assert found.facts == {"in_features": 64, "level": "node", "classes": 10, "relations": 2, "context_features": (32, 32)}
     assert graph.num_nodes == 300 and set(graph.edge_type.tolist()) == {0, 1} and len(graph.contexts) == 2
     assert all(links.shape == (2, 2 * 300) and x.shape == (16, 32) for links, x in graph.contexts)
     (source, target), labels = graph.edge_index, found.labels

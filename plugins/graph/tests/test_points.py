@@ -60,7 +60,7 @@ def test_items_do_not_see_each_other(molecules):
 
 
 def test_made_up_chains_are_chains(molecules):
-    assert molecules.facts == {"in_features": len(ELEMENTS), "classes": 4} and len(molecules.labels) == 24
+    assert molecules.facts == {"in_features": len(ELEMENTS), "level": "graph", "classes": 4} and len(molecules.labels) == 24
     for graph in molecules.items.dataset[:6]:
         apart = (graph.pos[1:] - graph.pos[:-1]).norm(dim=1)
         torch.testing.assert_close(apart, torch.full_like(apart, 1.5))

@@ -14,7 +14,7 @@ from ssl_graph.graphs import checked
 
 def test_digits_need_no_file():
     found = data.digits()
-    assert found.size == 1797 and found.facts == {"in_features": 64, "classes": 10}
+    assert found.size == 1797 and found.facts == {"in_features": 64, "level": "node", "classes": 10}
     assert sorted(torch.cat(list(found.folds.values())).tolist()) == list(range(1797))
     graph = found.items[0]
     assert torch.equal(_codes(graph.edge_index), _codes(graph.edge_index.flip(0)))  # symmetric

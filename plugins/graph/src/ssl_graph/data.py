@@ -82,7 +82,7 @@ def one_graph(graph: Graph, labels: Tensor | None, found: dict[str, Tensor], whe
                             f"{graph.num_nodes}, numbered from 0")
     counted = {} if labels is None or labels.is_floating_point() else {"classes": int(labels.max()) + 1}
     return Data(train=[graph], size=graph.num_nodes, items=[graph], labels=labels, folds=found, raw=lambda batch: batch.x,
-                facts={"in_features": graph.x.shape[1], **counted, **facts}, classes=classes, preview=preview,
+                facts={"in_features": graph.x.shape[1], "level": "node", **counted, **facts}, classes=classes, preview=preview,
                 findings=lambda: findings([graph]), fingerprint=fingerprint(graph.x, graph.edge_index))
 
 
@@ -196,7 +196,7 @@ def acm(root: Path | None = None, per_class: Literal[20, 40, 60] = 20, contexts:
 
 
 def tu(name: str) -> Callable[..., Data]:
-    """A collection of graphs of TU Dortmund (arXiv:2007.08663): items are graphs, so use a `readout`."""
+    """A collection of graphs of TU Dortmund (arXiv:2007.08663): items are graphs."""
     def load(root: Path | None = None, batch_size: int = 128, download: bool = False, seed: int = 0) -> Data:
         from .download import tu as fetch
         path = locate(root, name, f"{name}_A.txt", download, lambda folder: fetch(name, folder))
@@ -218,7 +218,7 @@ def graph_level(graphs: Sequence[Graph], labels: Tensor | None, batch_size: int 
     return Data(train=DataLoader(list(graphs), batch_size, shuffle=True), items=DataLoader(list(graphs), batch_size),
                 size=len(graphs), labels=labels, folds={} if labels is None else found,
                 raw=lambda batch: scatter(batch.x, batch.batch, 0, batch.num_graphs, reduce="sum"),
-                facts={"in_features": graphs[0].x.shape[1], **counted}, preview=preview,
+                facts={"in_features": graphs[0].x.shape[1], "level": "graph", **counted}, preview=preview,
                 findings=lambda: findings(graphs), fingerprint=fingerprint(*(t for g in graphs for t in (g.x, g.edge_index))))
 
 

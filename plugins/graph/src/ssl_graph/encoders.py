@@ -1,4 +1,4 @@
-"""Graph neural networks. Items are nodes, or graphs with a `readout`; tokens are nodes.
+"""Graph neural networks. Items are nodes or whole graphs, as the data say; tokens are nodes.
 
 Every encoder takes a `Data` with `x` (N, F), `edge_index` (2, E) and, if it has them, `edge_weight` (E,). Messages are
 summed by a sparse product in compressed rows: N x D floats, where gathering them would take E x D.
@@ -18,7 +18,8 @@ from .attention import GATLayer
 from .features import Features, dense, entering, projected, thinned
 from .graphs import adjacency, aggregate, owners, relation
 
-Readout = Literal["none", "mean", "sum", "max"]
+Level = Literal["node", "graph"]
+Readout = Literal["mean", "sum", "max"]
 Norm = Literal["none", "batch", "layer"]
 Activation = Literal["relu", "prelu", "elu", "rrelu", "tanh"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -83,17 +84,18 @@ class Layers(nn.Module):
         norm: after each layer and before its activation: `batch`, `layer` or `none`.
         activation: one module, shared by all layers.
         dropout: share of node features dropped before each layer while training.
-        readout: how nodes become items.
+        level: what an item is.
+        readout: how the nodes of a graph become its row, at the level of graphs.
     """
 
     axes = 1  # tokens are placed by their degree
 
     def __init__(self, layers: list[nn.Module], widths: list[tuple[int, int]], norm: Norm, activation: Activation,
-                 dropout: float, readout: Readout) -> None:
+                 dropout: float, level: Level, readout: Readout) -> None:
         super().__init__()
         self.layers, self.activation, self.dropout = nn.ModuleList(layers), ACTIVATIONS[activation](), nn.Dropout(dropout)
         self.norms = nn.ModuleList(nn.Identity() if norm == "none" else NORMS[norm](outputs) for _, outputs in widths)
-        self.width, self.input_width, self.readout = widths[-1][1], widths[0][0], readout
+        self.width, self.input_width, self.level, self.readout = widths[-1][1], widths[0][0], level, readout
         self.unseen = nn.Parameter(torch.zeros(self.input_width))  # stands for the features of a hidden node
 
     def forward(self, graph: Graph, keep: Tensor | None = None) -> Representation:
@@ -103,7 +105,7 @@ class Layers(nn.Module):
         for layer, norm in zip(self.layers, self.norms, strict=True):
             x = self.activation(norm(layer(thinned(x, self.dropout), neighbours, degree)))
         owner, items = owners(graph)
-        pooled = x if self.readout == "none" else scatter(x, owner, dim=0, dim_size=items, reduce=self.readout)
+        pooled = x if self.level == "node" else scatter(x, owner, dim=0, dim_size=items, reduce=self.readout)
         return Representation(pooled, x if keep is None else x[keep])
 
     def layout(self, graph: Graph) -> Layout:
@@ -134,31 +136,32 @@ class GCN(Layers):
         activation: `rrelu` has random slopes while training.
         dropout: share of features dropped before each layer while training.
         norm: after each layer, before its activation: `batch` (BGRL), `layer` or `none`.
-        readout: `none`: items are nodes; `mean`, `sum`, `max`: items are graphs.
+        level: whether items are nodes or graphs; from the data.
+        readout: how the nodes of a graph become its row, at the level of graphs.
     """
 
     def __init__(self, in_features: int, width: int = 256, hidden: int = 0, depth: int = 2, activation: Activation = "prelu",
-                 dropout: float = 0.0, norm: Norm = "none", readout: Readout = "none") -> None:
+                 dropout: float = 0.0, norm: Norm = "none", level: Level = "node", readout: Readout = "mean") -> None:
         widths = _widths(in_features, hidden, width, depth)
-        super().__init__([GCNLayer(i, o) for i, o in widths], widths, norm, activation, dropout, readout)
+        super().__init__([GCNLayer(i, o) for i, o in widths], widths, norm, activation, dropout, level, readout)
 
 
 class SAGE(Layers):
     """GraphSAGE with mean aggregation (arXiv:1706.02216). Options as in `GCN`."""
 
     def __init__(self, in_features: int, width: int = 256, hidden: int = 0, depth: int = 2, activation: Activation = "prelu",
-                 dropout: float = 0.0, norm: Norm = "none", readout: Readout = "none") -> None:
+                 dropout: float = 0.0, norm: Norm = "none", level: Level = "node", readout: Readout = "mean") -> None:
         widths = _widths(in_features, hidden, width, depth)
-        super().__init__([SAGELayer(i, o) for i, o in widths], widths, norm, activation, dropout, readout)
+        super().__init__([SAGELayer(i, o) for i, o in widths], widths, norm, activation, dropout, level, readout)
 
 
 class GIN(Layers):
-    """Graph isomorphism network (arXiv:1810.00826); sums over each graph by default. Options as in `GCN`."""
+    """Graph isomorphism network (arXiv:1810.00826); sums over the nodes of a graph by default. Options as in `GCN`."""
 
     def __init__(self, in_features: int, width: int = 64, hidden: int = 0, depth: int = 3, activation: Activation = "relu",
-                 dropout: float = 0.0, norm: Norm = "none", readout: Readout = "sum") -> None:
+                 dropout: float = 0.0, norm: Norm = "none", level: Level = "node", readout: Readout = "sum") -> None:
         widths = _widths(in_features, hidden, width, depth)
-        super().__init__([GINLayer(i, o) for i, o in widths], widths, norm, activation, dropout, readout)
+        super().__init__([GINLayer(i, o) for i, o in widths], widths, norm, activation, dropout, level, readout)
 
 
 class GAT(Layers):
@@ -167,17 +170,17 @@ class GAT(Layers):
     Args:
         heads: attention heads of a layer, which share its width.
         attention_dropout: share of attention weights dropped while training.
-        in_features, width, hidden, depth, activation, dropout, norm, readout: see `GCN`.
+        in_features, width, hidden, depth, activation, dropout, norm, level, readout: see `GCN`.
     """
 
     def __init__(self, in_features: int, width: int = 256, hidden: int = 0, depth: int = 2, heads: int = 4,
                  activation: Activation = "elu", dropout: float = 0.0, attention_dropout: float = 0.0, norm: Norm = "none",
-                 readout: Readout = "none") -> None:
+                 level: Level = "node", readout: Readout = "mean") -> None:
         if width % heads or hidden % heads:
             raise ValueError(f"width and hidden should be multiples of heads={heads}, got {width} and {hidden}")
         widths = _widths(in_features, hidden, width, depth)
         layers: list[nn.Module] = [GATLayer(i, o, heads, attention_dropout) for i, o in widths]
-        super().__init__(layers, widths, norm, activation, dropout, readout)
+        super().__init__(layers, widths, norm, activation, dropout, level, readout)
 
 
 class Multiplex(nn.Module):

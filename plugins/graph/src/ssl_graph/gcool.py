@@ -46,6 +46,8 @@ class GCooL(Method):
                  schedule: Schedule = "paper", stride: float = 0.5, weight: float = 1.0,
                  centres: Literal["random", "kmeans"] = "random", refresh: int = 0) -> None:
         super().__init__(encoder, augmentation, objective)
+        if getattr(encoder, "level", "node") == "graph":
+            raise ValueError("gcool looks for communities of the nodes of one graph, and items of these data are whole graphs")
         width, inner = encoder.width, projector or encoder.width
         self.projector = nn.Sequential(nn.Linear(width, inner), nn.ELU(), nn.Linear(inner, width))
         self.centres = nn.Parameter(torch.randn(communities or classes, width))

@@ -184,6 +184,18 @@ def _npz(path: Path) -> tuple[list[Molecule], Any]:
             for i in range(len(count))], held.get("y")
 
 
+def molecules(graph: Graph) -> Graph:
+    """The same graph, if its nodes are points in space with bonds and pairs that are near.
+
+    Raises:
+        DataError: it is one of another kind.
+    """
+    if graph.get("pos") is None or graph.get("edge_type") is None:
+        raise DataError("molecules are needed, and these graphs have no points in space.\n"
+                        "  Try: data=chains, or data=FILE of coordinates")
+    return graph
+
+
 class Points(nn.Module):
     """Continuous filters of distances and bonds (SchNet, arXiv:1706.08566): what it says does not turn with a molecule.
 
@@ -193,7 +205,7 @@ class Points(nn.Module):
         depth: rounds of messages.
         radius: distance in angstrom over which the filters are spread.
         basis: Gaussians that a distance is seen through.
-        readout: how points become items.
+        readout: how the points of a molecule become its row.
     """
 
     def __init__(self, in_features: int, width: int = 64, depth: int = 3, radius: float = 4.0, basis: int = 16,
@@ -209,7 +221,7 @@ class Points(nn.Module):
         self.register_buffer("middles", torch.linspace(0, radius, basis))
 
     def forward(self, graph: Graph) -> Representation:
-        x, (source, target) = self.enter(graph.x), graph.edge_index
+        x, (source, target) = self.enter(molecules(graph).x), graph.edge_index
         apart = (graph.pos[source] - graph.pos[target]).square().sum(dim=1, keepdim=True).add(1e-12).sqrt()
         spacing = self.middles[1] - self.middles[0]  # type: ignore[index]
         seen = torch.cat([(-0.5 * ((apart - self.middles) / spacing).square()).exp(), graph.edge_type[:, None]], dim=1)
@@ -217,8 +229,7 @@ class Points(nn.Module):
             message = given(x).index_select(0, source) * filters(seen)
             x = x + taken(torch.zeros_like(x).index_add(0, target, message.to(x.dtype)))
         owner, items = owners(graph)
-        pooled = x if self.readout == "none" else scatter(x, owner, dim=0, dim_size=items, reduce=self.readout)
-        return Representation(pooled, x)
+        return Representation(scatter(x, owner, dim=0, dim_size=items, reduce=self.readout), x)
 
 
 class Jitter:
@@ -238,7 +249,7 @@ class Jitter:
         return tuple(self.moved(graph) for _ in range(2))
 
     def moved(self, graph: Graph) -> Graph:
-        made = graph.clone("pos")
+        made = molecules(graph).clone("pos")
         made.pos = graph.pos + self.distance * torch.randn_like(graph.pos)
         made.x = graph.x * (torch.rand(graph.num_nodes, 1, device=graph.x.device) >= self.blank)
         return made

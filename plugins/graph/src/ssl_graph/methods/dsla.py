@@ -112,6 +112,8 @@ class DSLA(Method):
     def __init__(self, encoder: Any, augmentation: Any, objective: Any, proportion: float = 0.7, apart: float = 0.5,
                  margin: float = 5.0) -> None:
         super().__init__(encoder, augmentation, objective)
+        if getattr(encoder, "level", "graph") == "node":
+            raise ValueError("d-sla tells whole graphs from edited copies, and items of these data are the nodes of one graph")
         self.scorer = mlp(encoder.width, encoder.width, encoder.width, 1, norm="none")
         self.proportion, self.apart, self.margin = proportion, apart, margin
 

@@ -18,7 +18,7 @@ from ssl_core.objectives.rows import held_still
 from ssl_core.objectives.supcon import SupCon
 
 from ..graphs import owners
-from ..points import part
+from ..points import molecules, part
 
 FAR = 8  # bonds beyond which a point is not looked for
 
@@ -38,7 +38,7 @@ class FragmentAndPocket:
         self.points = points
 
     def __call__(self, graph: Graph) -> tuple[Graph, ...]:
-        fragment = self.fragment(graph)
+        fragment = self.fragment(molecules(graph))
         source, target = graph.edge_index
         seen = torch.zeros_like(fragment)
         seen[target[fragment[source]]] = True
