@@ -63,9 +63,11 @@ def test_pairs_without_a_teacher(count, pairs):
     assert len(objective.given) == pairs
 
 
-def test_one_view_is_refused_in_words():
+@pytest.mark.parametrize("objective, options", [(Pairwise, {}), (Pairwise, {"momentum": 0.9}),
+                                                (lambda: DINO(prototypes=6), {"momentum": 0.9})])
+def test_one_view_is_refused_in_words(objective, options):
     with pytest.raises(ConfigError, match="compares views with each other, and function makes 1"):
-        method(Pairwise(), 1).step(BATCH)
+        method(objective(), 1, **options).step(BATCH)
 
 
 @pytest.mark.parametrize("options", [{"momentum": 0.9}, {"predictor": (8,)}, {"stop_gradient": True}])

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ssl_core import DataError, pretrain
 from ssl_graph.encoders import GCN
 from ssl_graph.hetero import ContextGCN, MaskOnce, digit_words
 from ssl_graph.meta_paths import MetaPath, heterogeneous, pathsim
@@ -137,3 +138,11 @@ def test_options_are_checked():
                  lambda: MaskOnce(features=1.0), lambda: Meow(GCN(6, 8), MaskOnce(), BCE())):
         with pytest.raises(ValueError):
             make()
+
+
+@pytest.mark.parametrize("method, options", [
+    ("grace", {"augmentation": "mask-once"}),  # of a graph that never had any
+    ("meow", {"augmentation": "diffusion", "data.images": 300})])  # which leaves target nodes only
+def test_a_graph_without_context_nodes_is_said_to_have_none(method, options, tmp_path):
+    with pytest.raises(DataError, match="nodes of several kinds are needed.*\n.*data=digit-words.*augmentation=mask-once"):
+        pretrain("graph", method, epochs=1, quiet=True, out=tmp_path / "run", **options)

@@ -67,18 +67,18 @@ class JointEmbedding(Method):
         shared = [pooled(self.encoder, view, self.chunk) for view in views]
         rows = [self.projector(row) for row in shared]
         about = self.about(batch)
+        if self.symmetric and self.takes_all:
+            return {"loss": self.compare(*rows, **about)}
+        if len(rows) < 2:
+            raise ConfigError(f"{type(self).__name__} compares views with each other, and {type(self.augmentation).__name__} "
+                              f"makes {len(views)}.\n  Try: an augmentation that makes two or more")
         if self.symmetric:
-            if self.takes_all:
-                return {"loss": self.compare(*rows, **about)}
             pairs = list(combinations(rows, 2))
         else:
             guesses, targets = [self.predictor(row) for row in rows], self.targets(views, rows)
             if self.takes_targets:
                 return {"loss": self.compare(*guesses, targets=targets, **about)}
             pairs = crossed(guesses, targets)
-        if not pairs:
-            raise ConfigError(f"{type(self).__name__} compares views with each other, and {type(self.augmentation).__name__} "
-                              f"makes {len(views)}.\n  Try: an augmentation that makes two or more")
         losses = {str(i): self.compare(a, b, **about) for i, (a, b) in enumerate(pairs)}
         return {"loss": mixers.mix(losses, shared, self.mixer) / len(losses)}
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.data import Data as Graph
 
-from ssl_core import Data, Representation
+from ssl_core import Data, DataError, Representation
 from ssl_core.modules import scatter_mean
 
 from .data import folds, one_graph
@@ -46,6 +46,18 @@ def digit_words(images: int = 600, words: int = 64, near: int = 2, keep: int = 1
                      [str(i) for i in range(10)], **facts(paths))
 
 
+def surroundings(graph: Graph) -> list[tuple[Tensor, Tensor]]:
+    """For each meta-path the links from context nodes to target nodes, (2, L), and the features of the context nodes.
+
+    Raises:
+        DataError: the graph has nodes of one kind only.
+    """
+    if graph.get("contexts") is None:
+        raise DataError("nodes of several kinds are needed, and this graph has one, or its augmentation left it one.\n"
+                        "  Try: data=digit-words, or your own HeteroData, with augmentation=mask-once")
+    return graph.contexts  # type: ignore[no-any-return]
+
+
 class MaskOnce:
     """The graph, and the same with some features and links to context nodes left out: those drawn at the start, for good.
 
@@ -67,7 +79,7 @@ class MaskOnce:
         made = copy(graph)
         made.x = graph.x * (torch.rand(graph.x.shape, generator=draw) >= self.features).to(device)
         made.contexts = [(links[:, (torch.rand(links.shape[1], generator=draw) >= self.links).to(device)], x)
-                         for links, x in graph.contexts]
+                         for links, x in surroundings(graph)]
         return graph, made
 
 
@@ -109,7 +121,7 @@ class ContextGCN(nn.Module):
     def fine(self, graph: Graph) -> Tensor:
         """(N, width), with the context nodes of every meta-path."""
         x, parts = self.dropout(F.elu(self.enter(graph.x))), []
-        for i, (enter, (links, features)) in enumerate(zip(self.contexts, graph.contexts, strict=True)):
+        for i, (enter, (links, features)) in enumerate(zip(self.contexts, surroundings(graph), strict=True)):
             context = scatter_mean(F.elu(enter(features)).index_select(0, links[0]), links[1], len(x))
             near = self.near(graph, i)
             inner = self.activation(self.first(torch.cat([self.dropout(context), x], dim=1), *near))
