@@ -57,7 +57,8 @@ NOTES = {"acm": "More than a quarter of all pairs of papers share a subject. Met
 ABOUT = """A seed draws weights, views and random splits. `linear` is logistic regression and `knn` a nearest-neighbour vote on
 the frozen encoder, their penalty and k chosen on validation; `nmi` and `ari` are of k-means on the test items; `svm` is the
 mean over 10 folds of all graphs, C chosen within the training part; `sim@5` is the share of equal labels among the 5 nearest.
-No epoch and no option was chosen on test items. `untrained` is the linear score of the same encoder before training; the
+No epoch was chosen on test items and no option by test scores; options chosen on the validation nodes of one split have seen
+nodes that other random splits test. `untrained` is the linear score of the same encoder before training; the
 supervised network is a GCN (GIN for graphs) trained on the training fold, its epoch chosen on validation."""
 
 FOUR = """`link_auc` is of logistic regression on products of two rows, for links that were hidden before training; `partition`
